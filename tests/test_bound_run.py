@@ -224,7 +224,7 @@ def test_report_of_fewer_epochs_is_no_end_of_the_run(run, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("unpool.conduct.write_report", killed)
+        patch.setattr("unpool.finishing.write_report", killed)
         with pytest.raises(KeyboardInterrupt):
             verbs.resume(run, {"train.epochs": 3})
     assert json.loads((run / "metrics.json").read_text())["history"][-1]["epoch"] == 3

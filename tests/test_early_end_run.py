@@ -9,7 +9,7 @@ from tests.test_run import settings
 from tests.training.toy_run import Loader, make_job
 from unpool import run
 from unpool.assemble.callbacks import Around, make_callbacks
-from unpool.conduct import _training
+from unpool.finishing import _training
 from unpool.recipe import fit_to_length, load_recipe, load_run_recipe
 from unpool.run_directory import RunDirectory
 from unpool.training import processes

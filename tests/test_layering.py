@@ -29,7 +29,7 @@ FLOORS = (  # a part imports from the floors above its own line only
         "plain_objects",
         "region_fitting",
     },
-    {"conduct", "guarding", "comparing", "error_view"},
+    {"conduct", "guarding", "finishing", "comparing", "error_view"},
     {"run", "probing", "lesioning", "checking"},
     {"cli"},
     {"__main__"},
@@ -46,6 +46,7 @@ SIDEWAYS = {
     ("checks", "inspection"),
     ("checks", "exporting"),
     ("conduct", "guarding"),
+    ("conduct", "finishing"),
 }
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 

@@ -162,7 +162,7 @@ def test_run_keeps_two_states_until_its_report_is_written(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("unpool.conduct.write_report", full)
+        patch.setattr("unpool.finishing.write_report", full)
         with pytest.raises(OSError, match="No space"):
             run.train("scenes_unet", SMALL, run=tmp_path / "run")
     assert [path.name for path in states(tmp_path / "run" / "last")] == ["step-00000002", "step-00000000"]

@@ -7,7 +7,7 @@ import pytest
 
 import unpool
 from unpool import conduct
-from unpool.conduct import tell_baseline
+from unpool.finishing import tell_baseline
 from unpool.recipe import Model
 from unpool.run_directory import shown_path
 from unpool.screen import ReadingBar, audible, log_to_stderr

@@ -29,7 +29,7 @@ def test_noise_as_an_augmentation_leaves_the_targets_to_be_drawn(name, tmp_path,
 def test_picture_of_a_target_shows_the_file_without_the_noise_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen = []
-    monkeypatch.setattr("unpool.conduct.write_report", lambda run, *, examples, **others: seen.append(examples[0]))
+    monkeypatch.setattr("unpool.finishing.write_report", lambda run, *, examples, **others: seen.append(examples[0]))
     overrides = HOURGLASS | {"data.noise": {"gaussian": {"level": 25}}, "model.width": 4, "train.epochs": 1}
     run.train("figures_hourglass", overrides, run=tmp_path / "run")
     options = load_recipe(tmp_path / "run" / "recipe.yaml").data.options
@@ -39,7 +39,7 @@ def test_picture_of_a_target_shows_the_file_without_the_noise_of_the_run(tmp_pat
 def test_noise_beyond_the_range_of_a_pixel_is_drawn_white_and_not_black(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen = []
-    monkeypatch.setattr("unpool.conduct.write_report", lambda run, *, examples, **others: seen.append(examples[0]))
+    monkeypatch.setattr("unpool.finishing.write_report", lambda run, *, examples, **others: seen.append(examples[0]))
     for split in ("train", "val"):
         for number in range(2):
             (tmp_path / "set" / split).mkdir(parents=True, exist_ok=True)

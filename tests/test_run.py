@@ -276,7 +276,7 @@ def test_report_shows_the_weights_that_are_kept(camvid, tmp_path, monkeypatch):
         shown.append({name: value.clone() for name, value in step.model.state_dict().items()})
         return Examples([], [], [])
 
-    monkeypatch.setattr("unpool.conduct.draw_examples", note)
+    monkeypatch.setattr("unpool.finishing.draw_examples", note)
     run.train("camvid_unet", settings(camvid, **AVERAGED), run=tmp_path / "run")
     kept = load_file(tmp_path / "run" / "model.safetensors")
     assert all(torch.equal(shown[0][name], value) for name, value in kept.items())

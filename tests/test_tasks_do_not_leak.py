@@ -24,7 +24,7 @@ OTHERS = {
     ("data/readers/coco_regions.py", "segmentation"): "a key of COCO's files",
     ("models/torchvision_names.py", "classification"): "a part of the names of torchvision's weights",
     ("screen.py", "reading"): "of images",
-    ("conduct.py", "precision"): "of the numbers in training",
+    ("finishing.py", "precision"): "of the numbers in training",
     ("report/facts.py", "precision"): "the same, in metrics.json",
 }
 

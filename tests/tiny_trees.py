@@ -2,12 +2,14 @@
 
 import gzip
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from tests.data.readers import box_trees, imagenet_trees, pair_trees, text_trees, trees
+from tests.data.readers.box_trees import voc_of_one
+from tests.data.readers.trees import TREES
 
 CAMVID_CLASSES = 11
 
@@ -15,11 +17,12 @@ CAMVID_CLASSES = 11
 def write_tree(reader: str, root: Path) -> Path:
     """A tiny set for `reader` below `root`; returns what `data.root` should be."""
     root.mkdir(parents=True, exist_ok=True)
-    WRITERS[reader](root, np.random.default_rng(0))
+    WRITERS[reader](root)
     return root
 
 
-def _camvid(root: Path, rng: np.random.Generator) -> None:
+def _camvid(root: Path) -> None:
+    rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 3)):
         lines = []
         for i in range(count):
@@ -30,13 +33,15 @@ def _camvid(root: Path, rng: np.random.Generator) -> None:
         (root / "CamVid" / f"{split}.txt").write_text("\n".join(lines) + "\n")
 
 
-def _folder(root: Path, rng: np.random.Generator) -> None:
+def _folder(root: Path) -> None:
+    rng = np.random.default_rng(0)
     for name in ("ant", "bee"):
         for i in range(6):
             _picture(root / name / f"{i}.jpg", rng, (40 + i, 50 if name == "ant" else 52))
 
 
-def _folder_masks(root: Path, rng: np.random.Generator) -> None:
+def _folder_masks(root: Path) -> None:
+    rng = np.random.default_rng(0)
     (root / "classes.txt").write_text("ground\nplant\n")
     (root / "images").mkdir(exist_ok=True)
     for i in range(8):
@@ -44,19 +49,22 @@ def _folder_masks(root: Path, rng: np.random.Generator) -> None:
         _mask(root / "masks" / f"{i}.png", rng, (48, 64), 2)
 
 
-def _images(root: Path, rng: np.random.Generator) -> None:
+def _images(root: Path) -> None:
+    rng = np.random.default_rng(0)
     for folder, count in (("Train400", 8), ("BSD68", 3), ("Set12", 1)):
         for i in range(count):
             _picture(root / folder / f"{i}.png", rng, (40 + i, 50))
 
 
-def _image_pairs(root: Path, rng: np.random.Generator) -> None:
+def _image_pairs(root: Path) -> None:
+    rng = np.random.default_rng(0)
     for i in range(10):
         for name in ("noisy", "clean"):
             _picture(root / name / f"{i}.png", rng, (40, 50 + i))
 
 
-def _cifar(root: Path, rng: np.random.Generator) -> None:
+def _cifar(root: Path) -> None:
+    rng = np.random.default_rng(0)
     folder = root / "cifar-10-batches-bin"
     folder.mkdir(exist_ok=True)
     (folder / "batches.meta.txt").write_text("\n".join(f"class{i}" for i in range(10)) + "\n")
@@ -67,7 +75,8 @@ def _cifar(root: Path, rng: np.random.Generator) -> None:
             (folder / f"{name}.bin").write_bytes(batch.tobytes())
 
 
-def _mnist(root: Path, rng: np.random.Generator) -> None:
+def _mnist(root: Path) -> None:
+    rng = np.random.default_rng(0)
     for name, count in (("train", 12), ("t10k", 6)):
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         labels = (np.arange(count) % 10).astype(np.uint8)
@@ -88,26 +97,15 @@ def _mask(path: Path, rng: np.random.Generator, size_hw: tuple[int, int], values
     Image.fromarray(coarse.repeat(8, 0).repeat(8, 1)).save(path)
 
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], Path | None]] = {
+    **TREES,  # what follows is larger, for training on
     "camvid": _camvid,
+    "cifar": _cifar,
+    "digit_strings": _mnist,
     "folder": _folder,
     "folder_masks": _folder_masks,
-    "cifar": _cifar,
     "image_pairs": _image_pairs,
     "images": _images,
     "mnist": _mnist,
-    **{
-        name: lambda root, rng, write=write: write(root)
-        for name, write in {**box_trees.TREES, **pair_trees.TREES, **text_trees.TREES}.items()
-    },
-    "digit_strings": _mnist,
-    "voc_of_one": lambda root, rng: box_trees.voc_of_one(root),
-    "coco_people": lambda root, rng: trees.coco(root),
-    "coco_scenes": lambda root, rng: trees.coco(root),
-    "imagenet": lambda root, rng: imagenet_trees.imagenet(root),
-    **{
-        name: lambda root, rng, write=write: write(root)
-        for name, write in trees.TREES.items()
-        if name in ("lfw", "lsp", "person_folders", "person_pairs")
-    },
+    "voc_of_one": voc_of_one,
 }

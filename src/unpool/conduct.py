@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from unpool import machine
-from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
+from unpool.assemble.callbacks import batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.first_filters import FirstFilters
 from unpool.assemble.job import make_job, make_schedule
@@ -23,42 +23,36 @@ from unpool.data.order import Grouped, whole_of
 from unpool.data.plain import is_iterated
 from unpool.data.seeding import shared_restored
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.finishing import write_metrics, write_run_report
 from unpool.guarding import Run, guarded
 from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
-from unpool.pages.page import Section
 from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe, settings_in_common
-from unpool.report import confident_section, write_report
-from unpool.report_pictures import draw_examples, sheet_sections
+from unpool.report_pictures import sheet_sections
 from unpool.run_directory import (
     BEST,
     CONFIG,
     DATA,
-    LAST,
-    METRICS,
     RECIPE,
-    REPORT,
     STATES,
     VARIABLES,
     RunDirectory,
     as_bytes,
 )
 from unpool.same_set import check_same_set
-from unpool.task import Baseline, Description, Task, is_above
-from unpool.task_facts import with_facts
+from unpool.task import Task
 from unpool.training import processes, speed
 from unpool.training.calibration import warn_of_processes, warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
-from unpool.training.log import as_json, list_variables, without_tables
+from unpool.training.log import list_variables
 from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
-from unpool.training.state import count_of, final_state, restore, use_final
-from unpool.training.step import step_of
+from unpool.training.state import count_of, restore
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch, DataInfo, Part
@@ -134,9 +128,9 @@ def train_to_end(
         _fit(job, around.callbacks, directory)
 
         def results() -> dict[str, Any]:
-            metrics = _finish(directory, job, data=data, around=around, time_s=stopwatch.time_s())
+            metrics = write_metrics(directory, job, data=data, around=around, time_s=stopwatch.time_s())
             sheets = [] if is_iterated(custom.train) else sheet_sections(recipe, data, loader, filters)
-            _write_report(directory, job, data, eval_loader, sheets=sheets)
+            write_run_report(directory, job, data, eval_loader, sheets=sheets)
             keep_newest(directory / STATES)
             return metrics
 
@@ -161,29 +155,6 @@ def _require_same_start(recipe: Recipe, data: Data, state: tuple[Any, dict[str, 
             f"the processes read other {what} than one another: the data and the run's folder must be the same on "
             "every machine, such as on a file system that they share"
         )
-
-
-def _write_report(
-    directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, sheets: Sequence[Section]
-) -> None:
-    """Writes report.html, with pictures of the validation set."""
-    task, samples = job.task, data.val.samples
-    drawn = draw_examples(
-        step_of(job),
-        samples,
-        eval_loader.transform,
-        prepare=job.prepare,
-        memory_format=job.memory_format,
-    )
-    write_report(
-        directory.path,
-        described=task.described,
-        best=task.best,
-        legend=task.legend,
-        examples=drawn.spread,
-        worst=drawn.worst,
-        more=[confident_section(drawn.confident, task.legend), *sheets],
-    )
 
 
 def _fit(job: Job, callbacks: Sequence[Callback], directory: RunDirectory) -> None:
@@ -330,64 +301,3 @@ def write_description(directory: RunDirectory, recipe: Recipe, task: Task, *, da
         RECIPE: text.encode(),
     }
     directory.write(files, recipe=recipe.model_dump(mode="json"))
-
-
-def _finish(directory: RunDirectory, job: Job, *, data: Data, around: Around, time_s: float) -> dict[str, Any]:
-    evaluation, weights = around.evaluation, final_state(job)
-    (directory / REPORT).unlink(missing_ok=True)  # of fewer epochs: the run is finished once there is a new one
-    directory.write_tensors(LAST, weights)
-    use_final(job, weights)
-    facts: dict[str, Any] = {
-        "history": [without_tables(line) for line in evaluation.history],
-        "training": _training(job, around, time_s=time_s),
-        "data": {
-            "train": len(data.train.samples),
-            "val": len(data.val.samples),
-            "classes": data.train.counts.to_json(),
-            "never_learned": data.train.counts.absent(job.task.needs),
-            "not_measured": data.val.counts.absent(job.task.needs),
-            "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
-            "unreadable": job.counters.unreadable,
-        },
-    }
-    if job.task.asks_baseline or (data.train.manifest["memory"] and data.val.manifest["memory"]):
-        baseline = job.task.baseline(data.train.samples, data.val.samples, evaluation.history[-1])
-        if baseline is not None:
-            facts["baseline"] = baseline._asdict()
-            tell_baseline(baseline, evaluation.history[-1], job.task.description(baseline.metric))
-    if text := facts["training"]["selection"]:
-        _log.warning(text)
-    metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
-    directory.write_json(METRICS, as_json(metrics))
-    return metrics
-
-
-def tell_baseline(baseline: Baseline, measured: Mapping[str, Any], description: Description) -> None:
-    """Logs what a trivial answer reaches, and warns where the network's measured score is not better."""
-    metric = baseline.metric
-    _log.info("%s It reaches %s %.4f", baseline.about, metric, baseline.value)
-    if not is_above(measured, baseline, description):
-        text = "the network's %s is %.4f, not better than the %.4f of a trivial answer"
-        _log.warning(text, metric, measured[metric], baseline.value)
-
-
-def _training(job: Job, around: Around, *, time_s: float) -> dict[str, Any]:
-    """Facts of the run itself, apart from the metrics, whose names are the task's."""
-    return {
-        "best_step": around.evaluation.best_step,
-        "ended_early": job.counters.is_ended and job.counters.epoch < job.epochs,
-        "selection": None if around.patience is None else around.patience.selection(job),
-        "skipped_steps": job.counters.skipped,
-        "images_seen": job.counters.images,
-        "images_replaced": job.counters.replaced,
-        "processes": processes.world_size(),
-        "precision": job.precision,
-        "memory_format": job.memory_format,
-        "time_s": round(time_s, 1),
-        "hardware": machine.hardware(),
-        "versions": machine.versions(),
-    }
-
-
-def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}

@@ -10,6 +10,7 @@ from unpool.cli import console
 from unpool.cli.main import main
 from unpool.cli.verbs import VERBS
 from unpool.models import AREAS, MODELS, names
+from unpool.network_names import listed_networks
 from unpool.recipe import recipe_names, recipe_path
 from unpool.tasks import TASKS
 
@@ -284,8 +285,9 @@ def test_models_are_listed_by_the_names_of_tasks(task, capsys):
     rows = json.loads(capsys.readouterr().out)["models"]
     fitting = [name for name, row in MODELS.items() if row.gives in TASKS[task].takes]
     assert [row["name"] for row in rows] == list(AREAS.get(task, fitting))
-    family = {"instances": "detection", "people_in_boxes": "detection"}.get(task, "pose")
-    assert {row["task"] for row in rows} == {task if task in AREAS else family}
+    assert {row["task"] for row in rows} == (
+        {task} if task in AREAS else {listed_networks()[name].task for name in fitting}
+    )
 
 
 def test_models_of_a_task_and_timm_s_are_offered(capsys):

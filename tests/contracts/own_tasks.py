@@ -138,7 +138,6 @@ class Angle(Task):
 
     needs = ("image", "angle_deg")
     best = "angle_error"
-    outputs = 2  # cosine and sine of twice the angle
     described = {  # noqa: RUF012
         "angle_error": Description("error of the angle", unit="degrees", higher_is_better=False),
         "within_20": Description("angles within 20 degrees", is_share=True),
@@ -147,6 +146,11 @@ class Angle(Task):
     def __init__(self, info: DataInfo, *, shake: float = 0.2) -> None:
         super().__init__()
         self.shake = shake
+
+    @property
+    def outputs(self) -> int:
+        """Cosine and sine of twice the angle."""
+        return 2
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         image = batch["image"]

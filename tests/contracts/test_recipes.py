@@ -6,46 +6,24 @@ from inspect import signature
 import pytest
 import torch
 
+from tests.tasks.every_task import EVERY_TASK
 from tests.tiny_recipes import FITTED, SMALL, one_of_each_kind, smaller, tree_of
 from tests.tiny_trees import WRITERS, write_tree
 from unpool import run
 from unpool.data.readers import READERS
-from unpool.ops.skeleton import LSP, LSP_LIMBS
 from unpool.recipe import load_recipe
-from unpool.types import DataInfo
+from unpool.tasks import TASKS
 
 
 def plain_sets(recipe):
     """Lists of (image, target) for a recipe of data sets that are passed from Python."""
-    target = {
-        "classification": lambda i: i % 2,
-        "embedding": lambda i: i % 2,
-        "segmentation": lambda i: torch.arange(1024).view(32, 32) // (64 + i) % 2,
-        "denoising": lambda i: torch.full((3, 32, 32), 8 * i, dtype=torch.uint8),
-    }.get(recipe.task.name, lambda i: torch.arange(28.0).view(14, 2) + i)
-    of_classes = ("classification", "embedding", "segmentation", "detection", "localization", "instances")
-    if recipe.task.name in ("detection", "localization", "instances"):
-        target = lambda i: {"boxes": [[i, i, i + 9.0, i + 14.0]], "labels": [i % 2]}  # noqa: E731
-    if recipe.task.name == "instances":
-        target = lambda i: {"masks": torch.ones(1, 32, 32).tril(), "labels": [i % 2]}  # noqa: E731
-    if recipe.task.name == "people":
-        target = lambda i: (torch.arange(28.0).view(1, 14, 2) + i).repeat(2, 1, 1)  # noqa: E731
-    if recipe.task.name == "captions":
-        target = lambda i: f"a {('dog', 'cat')[i % 2]} runs"  # noqa: E731
-    if recipe.task.name == "reading":
-        target = lambda i: "ab"[: 1 + i % 2]  # noqa: E731
-    if recipe.task.name == "people_in_boxes":
-        target = lambda i: {"boxes": [[i, i, i + 28, i + 28]], "people": torch.arange(28.0).view(1, 14, 2) + i}  # noqa: E731
+    row = EVERY_TASK[recipe.task.name]
     image = torch.randint(0, 256, (12, 3, 67, 67), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     side = 67 if recipe.model.name == "deeppose" else 32
-    pairs = [(image[i, :, :side, :side], target(i)) for i in range(12)]
-    if recipe.task.name in ("stereo", "flow"):
-        shape = (32, 32) if recipe.task.name == "stereo" else (2, 32, 32)
-        pairs = [((image[i, :1, :32, :32], image[i, :1, :32, :32]), torch.full(shape, i % 3)) for i in range(12)]
-    of_task = {"captions": ("a", "dog", "cat", "runs"), **dict.fromkeys((*of_classes, "reading"), ("a", "b"))}
-    names = of_task.get(recipe.task.name, LSP)
-    classes = DataInfo(keypoints=LSP, limbs=LSP_LIMBS) if recipe.task.name == "people" else names
-    return {"task": recipe.task.name, "train": pairs[:8], "val": pairs[8:], "classes": classes}
+    pairs = [(image[i, :, :side, :side], row.plain(i)) for i in range(12)]
+    if TASKS[recipe.task.name].frames == 2:
+        pairs = [((one[:1, :32, :32], one[:1, :32, :32]), row.plain(i)) for i, one in enumerate(image)]
+    return {"task": recipe.task.name, "train": pairs[:8], "val": pairs[8:], "classes": row.classes}
 
 
 @pytest.mark.parametrize("name", one_of_each_kind(FITTED))
@@ -59,7 +37,7 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     elif recipe.data.reader != "dataset":
         reader = recipe.data.reader
         known = signature(READERS[reader]).parameters
-        assert "count" in known, f"add a writer of a tiny set for the reader {reader} to tests/tiny_trees.py"
+        assert "count" in known, f"add a tiny set of the reader {reader} to TREES of tests/data/readers/trees.py"
         small["data.count"] = 6
     small |= smaller(recipe)
     sets = plain_sets(recipe) if recipe.data.reader == "dataset" else {"recipe": name}

@@ -20,7 +20,7 @@ from unpool.data.content_cache import ContentCache
 from unpool.data.contents import Changed, changed_files, other_files
 from unpool.data.image_file import Unreadable
 from unpool.data.looking import Binding
-from unpool.data.readers import READERS, folder
+from unpool.data.readers import READERS, image_files
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.store import scan
@@ -66,7 +66,7 @@ def test_second_scan_of_a_streamed_set_decodes_nothing_and_reads_headers_only(tm
     reader = Folder(pictures(tmp_path / "set"), "val")
     with ContentCache(tmp_path / "cache") as cache:
         first = scan(reader, memory=False, binding=Binding(cache=cache))
-    monkeypatch.setattr(folder, "decode_image", lambda *_, **__: pytest.fail("an image was decoded again"))
+    monkeypatch.setattr(image_files, "decode_image", lambda *_, **__: pytest.fail("an image was decoded again"))
     monkeypatch.setattr("unpool.data.contents.read_sha256", lambda *_: pytest.fail("a file was hashed again"))
     with ContentCache(tmp_path / "cache") as cache:
         second = scan(reader, memory=False, binding=Binding(cache=cache))
@@ -77,7 +77,7 @@ def test_copy_of_a_set_is_hashed_but_not_decoded_again(tmp_path, monkeypatch):
     reader = Folder(pictures(tmp_path / "set"), "val")
     with ContentCache(tmp_path / "cache") as cache:
         first = scan(reader, memory=False, binding=Binding(cache=cache)).record()["files"]
-    monkeypatch.setattr(folder, "decode_image", lambda *_, **__: pytest.fail("an image was decoded again"))
+    monkeypatch.setattr(image_files, "decode_image", lambda *_, **__: pytest.fail("an image was decoded again"))
     copy = Folder(shutil.copytree(tmp_path / "set", tmp_path / "copy", copy_function=shutil.copy), "val")
     with ContentCache(tmp_path / "cache") as cache:
         second = scan(copy, memory=False, binding=Binding(cache=cache)).record()["files"]

@@ -356,11 +356,13 @@ def test_full_shared_memory_is_refused_before_it_kills(monkeypatch):
 
 @pytest.mark.parametrize(("memory", "verify"), [(True, "decode"), (True, "headers"), (False, "decode")])
 def test_every_image_is_decoded_once_by_a_scan_that_is_not_of_headers(tmp_path, monkeypatch, memory, verify):
-    from unpool.data.readers import folder
+    from unpool.data.readers import image_files
 
     decoded = []
-    real = folder.decode_image
-    monkeypatch.setattr(folder, "decode_image", lambda path, *a, **k: decoded.append(path.name) or real(path, *a, **k))
+    real = image_files.decode_image
+    monkeypatch.setattr(
+        image_files, "decode_image", lambda path, *a, **k: decoded.append(path.name) or real(path, *a, **k)
+    )
     reader = Folder(tree(tmp_path), "val")
     assert isinstance(reader, MeasuringReader)
     scan(reader, memory=False, binding=Binding("headers"))

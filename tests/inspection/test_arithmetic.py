@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from unpool.errors import RecipeError
-from unpool.inspection.arithmetic import LARGEST, axis_reads, show_arithmetic
+from unpool.inspection.arithmetic import LARGEST, show_arithmetic
+from unpool.inspection.axis_cells import axis_reads
 from unpool.layers.convolution_as_matrix import convolution_matrix
 
 FORWARD = [

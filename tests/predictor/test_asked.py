@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.tasks.every_task import EVERY_TASK
 from unpool.errors import DataError
 from unpool.predictor.asked import free_folder, list_images, stems
 from unpool.predictor.table import as_csv
@@ -96,29 +97,10 @@ def test_folder_that_exists_is_never_chosen(tmp_path):
     assert free_folder(tmp_path / "out") == tmp_path / "out-3"
 
 
-BRIEFS = {
-    "captions": ({"caption": "a dog runs", "score": -3.5}, "a dog runs"),
-    "embedding": ({"embedding": [0.6, 0.8]}, "an embedding of 2 numbers"),
-    "stereo": ({"disparity": "a.png", "checked_share": 0.755}, "a.png, 76% confirmed by the right image"),
-    "flow": ({"flow": "a.flo", "mean_length": 1.5}, "a.flo, 1.5 pixels in the mean"),
-    "reading": ({"text": "1307", "score": -0.1}, "1307"),
-    "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
-    "segmentation": ({"shares": {"ant": 0.0, "bee": 0.6, "wasp": 0.0, "fly": 0.4}}, "bee 60%, fly 40%"),
-    "detection": ({"classes": ["bee", "ant", "bee"], "score": [0.9, 0.7, 0.5]}, "1 ant, 2 bee"),
-    "instances": ({"classes": ["bee", "ant", "bee"], "score": [0.9, 0.7, 0.4]}, "1 ant, 1 bee"),
-    "localization": ({"classes": ["bee"], "score": [0.934], "boxes": [[1.2, 2, 3, 4]]}, "bee 0.93 at 1 2 3 4"),
-    "denoising": ({"clean": "x_clean.png"}, "x_clean.png"),
-    "pose": ({"score": [0.5, 0.75]}, "2 joints 0.62"),
-    "pose_coordinates": ({"score": [1.0, 0.0]}, "2 joints 0.50"),
-    "people": ({"people": [[], []], "score": [0.9, 0.5]}, "2 people 0.90 0.50"),
-    "people_in_boxes": ({"score": [0.9, 0.4]}, "1 person"),
-}
-
-
 @pytest.mark.parametrize("name", TASKS)
 def test_answer_in_a_few_words(name):
-    written, brief = BRIEFS[name]
-    assert TASKS[name](INFO).brief(written) == brief
+    row = EVERY_TASK[name]
+    assert TASKS[name](INFO).brief(row.written) == row.brief
 
 
 def test_table_has_a_row_for_each_image_with_numbers_and_texts_but_no_lists():

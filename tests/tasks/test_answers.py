@@ -1,27 +1,19 @@
 """No answer sees the truth: it stays the same, bit for bit, whatever the targets are, and without them."""
 
-from itertools import cycle
-
 import pytest
 import torch
 from torch import nn
 
+from tests.tasks.every_task import EVERY_TASK, GENERATOR, INFO, SIDE, B
 from tests.tasks.tiny_detectors import Branched
 from unpool import tasks
 from unpool.models.detection.practice import FOCAL
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.sequence_outputs import Begun, ReadSteps, SeenImage, Spoken
-from unpool.ops.words import as_bytes
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, LocatedBoxes, Stages
-
-B, SIDE = 3, 16
-INFO = DataInfo(
-    classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),), words=("dog", "runs", "fast")
-)
-GENERATOR = torch.Generator().manual_seed(0)
+from unpool.types import AnchoredBoxes, CoordinateStages, FieldStages, LocatedBoxes, Stages
 
 
 def as_boxes(maps):
@@ -96,39 +88,6 @@ class Speaker(nn.Module):
         return SeenImage(self.scores(self.begin(self.see(image)).state[0]), self.see(image))
 
 
-KINDS = {
-    "captions": "words",
-    "classification": "vector",
-    "denoising": "maps",
-    "detection": "boxes",
-    "embedding": "vector",
-    "flow": "maps",
-    "instances": "masks",
-    "localization": "located",
-    "people": "fields",
-    "people_in_boxes": "joints",
-    "pose": "stages",
-    "pose_coordinates": "coordinates",
-    "reading": "strings",
-    "segmentation": "maps",
-    "stereo": "maps",
-}
-IDENTITIES = cycle([torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])])
-
-
-def points(*shape):
-    return SIDE * torch.rand(*shape, 2, generator=GENERATOR)
-
-
-def boxes(count):
-    low = points(count) / 2
-    return torch.cat([low, low + 4 + points(count) / 4], dim=1)
-
-
-def masks(count):
-    return torch.rand(count, SIDE, SIDE, generator=GENERATOR) < 0.5
-
-
 def network_of(task, kind, *, channels=3):
     """A network of that kind of output, in evaluation mode."""
     if kind in ("masks", "joints"):
@@ -140,37 +99,6 @@ def network_of(task, kind, *, channels=3):
     return Network(task.outputs, kind=kind, channels=channels).eval()
 
 
-def captions():
-    """One or two of random words for each image."""
-    chosen = torch.randint(0, 3, (B, 4), generator=GENERATOR).tolist()
-    return [[" ".join(INFO.words[i] for i in one), INFO.words[one[0]]] for one in chosen]
-
-
-def targets(name):
-    """Random targets of the shapes that a task needs, other ones at each call."""
-    integers = {"generator": GENERATOR, "dtype": torch.int64}
-    return {
-        "captions": lambda: {"captions": [as_bytes(caption) for caption in captions()]},
-        "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
-        "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
-        "instances": lambda: {**targets("detection"), "masks": [masks(n) for n in (1, 2, 0)]},
-        "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
-        "embedding": lambda: {"identity": next(IDENTITIES)},
-        "flow": lambda: {"flow": 4 * torch.randn(B, 2, SIDE, SIDE, generator=GENERATOR)},
-        "localization": lambda: {
-            "boxes": list(points(B, 1, 2).flatten(2)),
-            "labels": list(torch.randint(0, 3, (B, 1), **integers)),
-        },
-        "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
-        "people_in_boxes": lambda: {**targets("people"), "boxes": [boxes(n) for n in (1, 2, 0)]},
-        "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
-        "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
-        "reading": lambda: {"text": [torch.randint(0, 3, (n,), **integers) for n in (1, 2, 3)]},
-        "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
-        "stereo": lambda: {"disparity": 9 * torch.rand(B, SIDE, SIDE, generator=GENERATOR)},
-    }[name]()
-
-
 def equal(one, other):
     if isinstance(one, list):
         return len(one) == len(other) and all(map(equal, one, other))
@@ -179,17 +107,18 @@ def equal(one, other):
 
 @pytest.mark.parametrize("name", list(TASKS))
 def test_answers_do_not_depend_on_targets(name):
-    assert name in KINDS, f"add the kind of output of {name} to KINDS, and random targets to `targets`"
+    assert name in EVERY_TASK, f"add a row of {name} to tests/tasks/every_task.py"
+    targets = EVERY_TASK[name].targets
     channels = 3 * TASKS[name].frames
     preprocessing = Preprocessing(channels=channels, mean=channels * (0.5,), std=channels * (0.25,))
     task = tasks.build(name, INFO, options={}, preprocessing=preprocessing)
-    network = network_of(task, KINDS[name], channels=channels)
+    network = network_of(task, EVERY_TASK[name].output, channels=channels)
     image = torch.randn(B, channels, SIDE, SIDE, generator=GENERATOR)
     known = {"image": image, "size_hw": torch.full((B, 2), SIDE), "index": torch.arange(B)}
     with torch.inference_mode():
         answers = [task.answer(network, known)]
         losses = []
-        for batch in (known | targets(name), known | targets(name)):
+        for batch in (known | targets(), known | targets()):
             answers.append(task.answer(network, batch))
             terms, answer = task.evaluated(network, batch)
             answers.append(answer)
@@ -220,7 +149,7 @@ class Peeking(Segmentation):
 def test_an_answer_is_made_before_the_loss_of_its_batch_reads_the_targets():
     network = Network(3, kind="maps").eval()
     known = {"image": torch.randn(B, 3, SIDE, SIDE), "size_hw": torch.full((B, 2), SIDE)}
-    batch = known | targets("segmentation")
+    batch = known | EVERY_TASK["segmentation"].targets()
     with torch.inference_mode():
         _, answer = Peeking(INFO).evaluated(network, batch)
     assert not torch.equal(answer["mask"].long(), batch["mask"])
@@ -242,7 +171,7 @@ def test_decoding_gets_the_inputs_and_nothing_else():
 
     seen = []
     network = Network(3, kind="maps").eval()
-    batch = {"image": torch.randn(B, 3, SIDE, SIDE), "index": torch.arange(B), **targets("segmentation")}
+    batch = {"image": torch.randn(B, 3, SIDE, SIDE), "index": torch.arange(B), **EVERY_TASK["segmentation"].targets()}
     with torch.inference_mode():
         Watching(INFO).evaluated(network, batch)
         Watching(INFO).answer(network, batch)

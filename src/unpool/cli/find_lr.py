@@ -6,6 +6,7 @@ from pathlib import Path
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.early import start_training
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_recipe
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.screen import ReadingBar, log_to_stderr
@@ -21,8 +22,7 @@ examples: unpool find-lr scenes_unet
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("find-lr", ABOUT, details=DETAILS)
-    verb.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a file")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
+    add_recipe(verb)
     verb.add_argument("--steps", type=int, metavar="N", help="steps of the test; by default 120")
     verb.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write the curve, an .html file")
     verb.add_argument("--json", action="store_true", help="print one JSON object")

@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_json, add_recipe
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -17,9 +18,8 @@ examples: unpool show anchors voc_fasterrcnn data.root=DIR
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show anchors", ABOUT, details=EXAMPLES)
-    verb.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a file")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_recipe(verb)
+    add_json(verb)
     return verb
 
 

@@ -1,10 +1,9 @@
 """`unpool show arithmetic`: which inputs each output of a convolution reads, as a moving picture and a matrix."""
 
 from argparse import ArgumentTypeError, Namespace
-from pathlib import Path
 
-from unpool.cli.console import write_json, write_result, write_table
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_output, finish
 from unpool.cli.parser import Parser
 from unpool.errors import quoted
 
@@ -28,10 +27,7 @@ def parser() -> Parser:
         "--output_padding", type=_sides, default=(0, 0), metavar="N|HxW", help="of a transposed convolution; 0"
     )
     verb.add_argument("--transposed", action="store_true", help="a transposed convolution")
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write arithmetic.html, or a .svg"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "where to write arithmetic.html, or a .svg")
     return verb
 
 
@@ -51,12 +47,8 @@ def run(values: Namespace) -> int:
         transposed=values.transposed,
     )
     path = save_view(view, values.out, "arithmetic")
-    if values.json:
-        write_json({**view.to_json(), "page": str(path)})
-    else:
-        write_table([(name.replace("_", " "), str(value)) for name, value in view.values.items()])
-        write_result(str(path))
-    return 0
+    rows = [(name.replace("_", " "), str(value)) for name, value in view.values.items()]
+    return finish(values, view.to_json(), path, rows, kind="page")
 
 
 def _sides(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_output, add_size, add_source, count, finish, pair, side, view_path
+from unpool.cli.looking import add_output, add_size, add_source, count, finish_view, pair, side, view_path
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -36,7 +36,7 @@ def parser() -> Parser:
     verb.add_argument("--window", type=side, metavar="N", help="side of occlusion's window, by default an eighth")
     verb.add_argument("--stride", type=side, metavar="N", help="pixels between windows, by default half a window")
     verb.add_argument("--steps", type=count, default=50, metavar="N", help="of integrated gradients, by default 50")
-    add_output(verb, "IMAGE_attribution")
+    add_output(verb, "where to write IMAGE_attribution.png; or a file, .png, .jpg or .html")
     return verb
 
 
@@ -66,4 +66,4 @@ def run(values: Namespace) -> int:
     for row in shown["methods"]:
         x, y = row["brightest_xy"]
         rows.append((row["method"], row["settings"], f"{row['largest']:.4g}", f"{x}, {y}"))
-    return finish(view, path, values, rows)
+    return finish_view(view, path, values, rows)

@@ -1,10 +1,10 @@
 """`unpool show augment`: a sheet of training images before and after augmentation, with their targets."""
 
 from argparse import Namespace
-from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result
+from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_output, add_recipe, finish
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -17,17 +17,8 @@ examples: unpool show augment cifar10_resnet20 data.root=DIR
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show augment", ABOUT, details=EXAMPLES)
-    verb.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a file")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
-    verb.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path(),
-        metavar="DIR|FILE",
-        help="where to write RECIPE_augment.png, or a .png",
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_recipe(verb)
+    add_output(verb, "where to write RECIPE_augment.png, or a .png")
     return verb
 
 
@@ -42,8 +33,4 @@ def run(values: Namespace) -> int:
     with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         shown = show_augment(values.recipe, values.overrides, progress=progress)
         write_picture(shown.picture, path)
-    if values.json:
-        write_json({"images": list(shown.images), "steps": list(shown.steps), "picture": str(path)})
-    else:
-        write_result(str(path))
-    return 0
+    return finish(values, {"images": list(shown.images), "steps": list(shown.steps)}, path)

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_output, add_size, add_source, count, finish, pair, view_path
+from unpool.cli.looking import add_output, add_size, add_source, count, finish_view, pair, view_path
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -42,7 +42,7 @@ def parser() -> Parser:
     )
     verb.add_argument("--count", type=count, default=9, metavar="N", help="patches of a unit, by default 9")
     verb.add_argument("--seed", type=count, default=0, metavar="N", help="of the units that are drawn, by default 0")
-    add_output(verb, "LAYER_deconvnet")
+    add_output(verb, "where to write LAYER_deconvnet.png; or a file, .png, .jpg or .html")
     return verb
 
 
@@ -71,4 +71,4 @@ def run(values: Namespace) -> int:
         for one in view.values["units"]
         for patch in one["patches"]
     ]
-    return finish(view, path, values, [("unit", "image", "activation", "sees x, y, width, height"), *rows])
+    return finish_view(view, path, values, [("unit", "image", "activation", "sees x, y, width, height"), *rows])

@@ -3,12 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result
+from unpool.cli.console import library_output_to_stderr, write_result
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_size, add_source, pair, side
+from unpool.cli.looking import add_output, add_size, add_source, finish, pair, side
 from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
-from unpool.streams import write_message
 
 ABOUT = "slide a classifier over a photograph, by windows and in one pass"
 EXAMPLES = """examples: unpool show dense runs/mnist_convnet-1 page.png --window 28 28
@@ -32,10 +31,7 @@ def parser() -> Parser:
         help="the classifier's input size, if RUN lacks it",
     )
     verb.add_argument("--output_stride", type=side, metavar="N", help="of the dilated map; by default the finest")
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write IMAGE_dense.png, or a .png"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "where to write IMAGE_dense.png, or a .png")
     return verb
 
 
@@ -57,11 +53,6 @@ def run(values: Namespace) -> int:
             output_stride=values.output_stride,
         )
         write_picture(shown.picture, path)
-    for note in shown.notes:
-        write_message(f"warning: {note}")
-    if values.json:
-        write_json({**shown.to_json(), "picture": str(path)})
-    else:
+    if not values.json:
         write_result(shown.to_text())
-        write_result(str(path))
-    return 0
+    return finish(values, shown.to_json(), path, notes=shown.notes)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_size, add_source, pair
+from unpool.cli.looking import add_output, add_size, add_source, pair
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -38,10 +38,7 @@ def parser() -> Parser:
     real |= {"smoothness": "weight of the smoothness prior", "statistics": "exponent of the image statistics"}
     for name, about in real.items():
         verb.add_argument(f"--{name}", type=float, metavar="X", help=about)
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path("dream.png"), metavar="FILE", help="a .png, .jpg or .html; dream.png"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "a .png, .jpg or .html; dream.png", out=Path("dream.png"), metavar="FILE")
     return verb
 
 

@@ -1,10 +1,10 @@
 """`unpool show errors`: where a run's network errs, by class, by size, by kind and by how sure it was."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_output, add_run
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -21,14 +21,8 @@ examples: unpool show errors runs/camvid_unet-1 -o errors.html
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show errors", ABOUT, details=EXAMPLES)
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
-    verb.add_argument("--split", choices=("train", "val", "test"), default="val", help="by default val")
-    verb.add_argument("--weights", choices=["last", "best"], default="last", help="by default last")
-    verb.add_argument(
-        "-o", "--out", type=Path, metavar="DIR|FILE", help="where to write RUN_errors.html, or a .html, too"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_run(verb)
+    add_output(verb, "where to write RUN_errors.html, or a .html, too", out=None)
     return verb
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_output, add_size, add_source, count, finish, pair, view_path
+from unpool.cli.looking import add_output, add_size, add_source, count, finish_view, pair, view_path
 from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
 
@@ -27,7 +27,7 @@ def parser() -> Parser:
     )
     verb.add_argument("--unit", action="append", default=[], type=count, metavar="N", help="a map to draw; repeatable")
     verb.add_argument("--most", type=count, default=64, metavar="N", help="maps where no unit is named, by default 64")
-    add_output(verb, "IMAGE_features")
+    add_output(verb, "where to write IMAGE_features.png; or a file, .png, .jpg or .html")
     return verb
 
 
@@ -48,4 +48,4 @@ def run(values: Namespace) -> int:
             size_hw=pair(values.size),
         )
     headings = ("unit", "largest", "mean", "above 0", "row, column")
-    return finish(view, path, values, [headings, *(tuple(map(str, row.values())) for row in view.values["maps"])])
+    return finish_view(view, path, values, [headings, *(tuple(map(str, row.values())) for row in view.values["maps"])])

@@ -3,9 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result
+from unpool.cli.console import library_output_to_stderr, write_result
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_size, add_source, pair
+from unpool.cli.looking import add_output, add_size, add_source, finish, pair
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.screen import log_to_stderr
@@ -28,10 +28,7 @@ def parser() -> Parser:
     add_size(verb, "of the images")
     verb.add_argument("--samples", type=int, default=20, metavar="N", help="images of noise; by default 20")
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random weights; by default 0")
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write MODEL_field.png, or a .png"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "where to write MODEL_field.png, or a .png")
     return verb
 
 
@@ -58,15 +55,12 @@ def run(values: Namespace) -> int:
             raise RecipeError(str(error)) from error
         if view.picture is not None:
             write_picture(view.picture, path)
-    if values.json:
-        write_json({**view.values, "picture": str(path)})
-        return 0
-    for name in ("layer", "theoretical", "sigma", "radius", "side", "images", "note"):
-        value = view.values[name]
-        text = " x ".join(map(_text, value)) if isinstance(value, list) else _text(value)
-        write_result(f"{name:12} {text}")
-    write_result(str(path))
-    return 0
+    if not values.json:
+        for name in ("layer", "theoretical", "sigma", "radius", "side", "images", "note"):
+            value = view.values[name]
+            text = " x ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+            write_result(f"{name:12} {text}")
+    return finish(values, view.values, path)
 
 
 def _text(value: object) -> str:

@@ -3,12 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
+from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_source
+from unpool.cli.looking import add_output, add_source, finish
 from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
-from unpool.streams import write_message
 
 ABOUT = "the filters of a network's first convolution as a sheet"
 EXAMPLES = """All filters are on one scale, grey is 0. Without --weights a network's filters are random.
@@ -21,15 +20,7 @@ def parser() -> Parser:
     verb = Parser("show filters", ABOUT, details=EXAMPLES)
     add_source(verb)
     verb.add_argument("--layer", metavar="NAME", help="another convolution than the first")
-    verb.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path(),
-        metavar="DIR|FILE",
-        help="where to write SOURCE_filters.png, or a .png or .html",
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "where to write SOURCE_filters.png, or a .png or .html")
     return verb
 
 
@@ -44,12 +35,5 @@ def run(values: Namespace) -> int:
         opened = open_source(values.source, weights=values.weights, if_random="--weights sets others", device="cpu")
         view = show_filters(opened.network, values.layer, order=opened.preprocessing.order, name=opened.title)
         path = save_view(view, values.out, f"{Path(values.source).name}_filters", suffix=".png")
-    for note in opened.notes:
-        write_message(f"warning: {note}")
-    if values.json:
-        write_json({**view.to_json(), "picture": str(path)})
-    else:
-        rows = [(name.replace("_", " "), str(value)) for name, value in view.values.items() if name != "sizes"]
-        write_table(rows)
-        write_result(str(path))
-    return 0
+    rows = [(name.replace("_", " "), str(value)) for name, value in view.values.items() if name != "sizes"]
+    return finish(values, view.to_json(), path, rows, notes=opened.notes)

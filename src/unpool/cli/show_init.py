@@ -1,10 +1,10 @@
 """`unpool show init`: how large activations and gradients are at each depth before the first step."""
 
 from argparse import Namespace
-from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
+from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_output, add_recipe, finish
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -19,15 +19,11 @@ examples: unpool show init mnist_convnet data.root=DIR --init lecun --init he
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show init", ABOUT, details=EXAMPLES)
-    verb.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a file")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
+    add_recipe(verb)
     verb.add_argument(
         "--init", action="append", default=[], metavar="NAME", help="initial weights to compare, such as he; repeatable"
     )
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write RECIPE_init.html, or a .html"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "where to write RECIPE_init.html, or a .html")
     return verb
 
 
@@ -42,9 +38,4 @@ def run(values: Namespace) -> int:
     with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         report = show_init(values.recipe, values.overrides, inits=values.init, progress=progress)
         write_page(report.to_page(), path)
-    if values.json:
-        write_json({**report.to_json(), "page": str(path)})
-    else:
-        write_table(report.to_rows())
-        write_result(str(path))
-    return 0
+    return finish(values, report.to_json(), path, report.to_rows(), kind="page")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_output, add_run
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -19,17 +20,11 @@ examples: unpool show lesion runs/cifar10_resnet56-1
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show lesion", ABOUT, details=EXAMPLES)
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
-    verb.add_argument("--split", choices=("train", "val", "test"), default="val", help="by default val")
-    verb.add_argument("--weights", choices=["last", "best"], default="last", help="by default last")
+    add_run(verb)
     verb.add_argument("--images", type=int, default=1000, metavar="N", help="to measure on at most; 1000")
     verb.add_argument("--draws", type=int, default=3, metavar="N", help="of several blocks and of pairs; 3")
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws; 0")
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path("lesion.html"), metavar="FILE", help="the page, a .html; lesion.html"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "the page, a .html; lesion.html", out=Path("lesion.html"), metavar="FILE")
     return verb
 
 

@@ -3,8 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
+from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_output, add_run_weights, finish
 from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
 
@@ -20,11 +21,8 @@ def parser() -> Parser:
     verb = Parser("show story", ABOUT, details=EXAMPLES)
     verb.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
     verb.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories of detectors")
-    verb.add_argument("--weights", choices=["last", "best"], default="last", help="by default last")
-    verb.add_argument(
-        "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write IMAGE_story.html, or a .html"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_run_weights(verb)
+    add_output(verb, "where to write IMAGE_story.html, or a .html")
     return verb
 
 
@@ -38,9 +36,4 @@ def run(values: Namespace) -> int:
     with library_output_to_stderr(), log_to_stderr():
         story = show_story(values.image, values.runs, weights=values.weights)
         write_page(story.to_page(), path)
-    if values.json:
-        write_json({**story.to_json(), "page": str(path)})
-    else:
-        write_table(story.to_rows())
-        write_result(str(path))
-    return 0
+    return finish(values, story.to_json(), path, story.to_rows(), kind="page")

@@ -3,9 +3,9 @@
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
+from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_source
+from unpool.cli.looking import add_output, add_source, finish
 from unpool.cli.parser import Parser
 from unpool.errors import quoted
 from unpool.screen import log_to_stderr
@@ -24,15 +24,7 @@ def parser() -> Parser:
     add_source(verb)
     verb.add_argument("--size", type=_side, default=192, metavar="N", help="sides of the image; by default 192")
     verb.add_argument("--layer", metavar="NAME", help="that gives the coarsest map; by default the smallest map's last")
-    verb.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path(),
-        metavar="DIR|FILE",
-        help="where to write SOURCE_upsampling.html, or a .html or .png",
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    add_output(verb, "where to write SOURCE_upsampling.html, or a .html or .png")
     return verb
 
 
@@ -48,13 +40,9 @@ def run(values: Namespace) -> int:
         shape = (opened.in_channels, values.size, values.size)
         view = show_upsampling(opened.network, shape, layer=values.layer, name=opened.title)
         path = save_view(view, values.out, f"{Path(values.source).name}_upsampling")
-    if values.json:
-        write_json({**view.to_json(), "page": str(path)})
-    else:
-        shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in view.values.items()}
-        write_table([(name.replace("_", " "), str(value)) for name, value in shown.items()])
-        write_result(str(path))
-    return 0
+    shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in view.values.items()}
+    rows = [(name.replace("_", " "), str(value)) for name, value in shown.items()]
+    return finish(values, view.to_json(), path, rows, kind="page")
 
 
 def _side(text: str) -> int:

@@ -1,14 +1,11 @@
 """Draws a convolution over a small map as an SVG that moves by itself, without a script."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from unpool.inspection.axis_cells import AxisReads
 from unpool.pages.markup import Markup, element, joined
-
-if TYPE_CHECKING:
-    from unpool.inspection.arithmetic import AxisReads
 
 CELL, MARGIN, GAP, LINE = 28, 12, 56, 22  # pixels
 LARGEST_MATRIX = 64  # rows or columns up to which the matrix is drawn
@@ -24,7 +21,7 @@ _STYLE = """
 """
 
 
-def draw_arithmetic(down: "AxisReads", across: "AxisReads", matrix: Tensor, *, title: str) -> str:
+def draw_arithmetic(down: AxisReads, across: AxisReads, matrix: Tensor, *, title: str) -> str:
     """Returns the SVG: the input with the moving filter, the output, and the matrix with the row of the moment.
 
     Args:
@@ -34,7 +31,7 @@ def draw_arithmetic(down: "AxisReads", across: "AxisReads", matrix: Tensor, *, t
         title: read aloud in place of the picture.
 
     Example:
-        >>> from unpool.inspection.arithmetic import axis_reads
+        >>> from unpool.inspection.axis_cells import axis_reads
         >>> import torch
         >>> one = axis_reads(2, kernel=2)
         >>> draw_arithmetic(one, one, torch.tensor([[1, 2, 3, 4]]), title="2x2").count('class="input"')
@@ -64,11 +61,11 @@ def draw_arithmetic(down: "AxisReads", across: "AxisReads", matrix: Tensor, *, t
     return element("svg", {**names, **size}, element("style", None, Markup(_STYLE)), *parts)
 
 
-def _inputs(one: "AxisReads") -> int:
+def _inputs(one: AxisReads) -> int:
     return sum(cell is not None for cell in one.cells)
 
 
-def _field(down: "AxisReads", across: "AxisReads", left: int, top: int) -> Markup:
+def _field(down: AxisReads, across: AxisReads, left: int, top: int) -> Markup:
     """The cells that the filter moves over."""
     cells = [
         (x, y, "zero" if row is None or column is None else "input")
@@ -87,7 +84,7 @@ def _box(kind: str, x: float, y: float, *, side: float = CELL) -> Markup:
     return element("rect", {"class": kind, **at})
 
 
-def _filter(down: "AxisReads", across: "AxisReads", left: int, top: int) -> Markup:
+def _filter(down: AxisReads, across: AxisReads, left: int, top: int) -> Markup:
     """The taps, each with its number in the weight from 1, and their frame, which move from output to output."""
     rows, columns = down.reads[0], across.reads[0]
     parts = []

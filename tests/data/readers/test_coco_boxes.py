@@ -128,7 +128,7 @@ def test_doubtful_boxes_are_in_the_notes_of_the_scan(name, tmp_path):
 @pytest.mark.data
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_boxes_of_the_public_set_are_sizes_and_as_corners_refused(split, shared_data):
-    content = read_annotations(shared_data / "coco_mini", split, least_joints=1, exif="ignore")
+    content = read_annotations(shared_data / "coco_mini", split, least_joints=1)
     sizes = {number: size_hw for number, (_, size_hw) in content.images.items()}
     known = ["1 of 121 people have most of their joints outside of their box"] if split == "train" else []
     assert [note.partition(", ")[0] for note in check_boxes(content.people, sizes)] == known

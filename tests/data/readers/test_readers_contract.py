@@ -41,8 +41,7 @@ def reader(request, tmp_path, untouched):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["boxes_csv", "captions_csv", "folder", "folder_masks", "folder_text", "images", "image_pairs", "voc", "yolo"],
+    "name", [name for name in ON_DISK if "val_share" in inspect.signature(READERS[name]).parameters]
 )
 def test_share_to_be_drawn_is_more_than_nothing_and_at_most_all(name, tmp_path):
     """Whether or not anything is drawn: a mistake in a recipe shows before the set changes."""

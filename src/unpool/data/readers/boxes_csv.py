@@ -7,7 +7,6 @@ the images is drawn for it, by a seed. Classes are the names of the training spl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +16,25 @@ from unpool.data.image_file import printable
 from unpool.data.listing import as_posix, is_below
 from unpool.data.readers.box_checks import Things
 from unpool.data.readers.box_layouts import missing_boxes
-from unpool.data.readers.boxed_images import (
-    UNKNOWN,
-    BoxedImages,
-    drawn_images,
-    header_sizes,
-    origin_of,
-    require_apart,
-)
+from unpool.data.readers.boxed_images import UNKNOWN, BoxedImages, header_sizes
 from unpool.data.readers.csv_rows import BoxRow, read_box_rows
+from unpool.data.readers.listed_images import missing_faults
 from unpool.data.readers.split_names import SPLIT_NAMES, lists_of_splits
 from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
     Together,
-    require_exif,
+    drawn_images,
+    origin_of,
+    require_apart,
     require_split,
+    with_exif,
 )
 from unpool.data.root import require_root
 from unpool.errors import DataError, quoted
 from unpool.limits import Seed, ValShare
-from unpool.types import RGB, DataInfo, Decoding, Exif, Fault
+from unpool.types import RGB, DataInfo, Decoding, Exif
 
 Rows = Mapping[str, Sequence[BoxRow]]  # by image, a path below the root
 
@@ -69,14 +65,13 @@ class BoxesCsv(BoxedImages):
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_exif(exif)
-        decoding = replace(decoding, exif=exif)
+        decoding = with_exif(decoding, exif)
         parts, drawn = _find_tables(require_root(root), split, Drawn.of(val_share, seed, together))
         rows = {part: _by_image(root, files) for part, files in parts.items()}
         source = split if split in rows else "train"
         require_apart(root, {part: list(images) for part, images in rows.items()}, source)
         images = drawn_images(root, sorted(rows[source]), split, drawn)
-        missing = dict.fromkeys(image for image in images if not (root / image).is_file())
+        missing = {image: rows[source][image][0].where for image in images if not (root / image).is_file()}
         images = [image for image in images if image not in missing]
         names = {nfc(row.name) for some in rows.get("train", rows[source]).values() for row in some if row.box}
         known = tuple(sorted(names) if classes is None else classes)
@@ -86,10 +81,7 @@ class BoxesCsv(BoxedImages):
         super().__init__(root, images, sizes, things, decoding=decoding)
         self.info = DataInfo(classes=known)
         self.notes += case_clashes(known)
-        self.faults = [
-            Fault(printable(image), f"there is no such image; {rows[source][image][0].where} names it")
-            for image in missing
-        ]
+        self.faults = missing_faults(missing)
         self.set_files = tuple(path for files in parts.values() for path in files)
         self.origin = origin_of(root, split, drawn=drawn)
 

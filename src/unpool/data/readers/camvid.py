@@ -5,13 +5,12 @@ Source: Brostow et al. 2009, "Semantic object classes in video"; class numbers o
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.mask_rule import find_reading
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, missing_split, origin_of, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError
@@ -72,7 +71,7 @@ class CamVid(MaskPairs):
             mask_rule=reading.reading.rule,
         )
         self.notes = reading.notes
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
+        self.origin = origin_of(root, split)
 
 
 def _folder(root: Path, split: str) -> Path:

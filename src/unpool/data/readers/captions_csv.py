@@ -5,18 +5,20 @@ Images are named from DIR, from DIR/images, or from the folder of their file. Wi
 the images is drawn for it, by a seed.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
-from unpool.data.readers.boxed_images import drawn_images, origin_of
-from unpool.data.readers.captioned_images import (
-    LEAST_COUNT,
-    CaptionedImages,
-    LeastCount,
-    require_caption,
-    split_missing,
+from unpool.data.readers.captioned_images import LEAST_COUNT, CaptionedImages, LeastCount, require_caption
+from unpool.data.readers.listed_images import split_missing
+from unpool.data.readers.splits import (
+    WHOLE,
+    Drawn,
+    Split,
+    Together,
+    drawn_images,
+    origin_of,
+    require_split,
+    with_exif,
 )
-from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
 from unpool.data.readers.text_rows import read_tables
 from unpool.data.root import require_root
 from unpool.limits import Seed, ValShare
@@ -49,7 +51,7 @@ class CaptionsCsv(CaptionedImages):
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         tables = read_tables(require_root(root), split, Drawn.of(val_share, seed, together), stem="captions")
         rows = tables.rows[tables.source]
         existing, missing = split_missing(root, {image: some[0].where for image, some in rows.items()})
@@ -58,7 +60,7 @@ class CaptionsCsv(CaptionedImages):
             root,
             {image: [require_caption(row.text, row.where) for row in rows[image]] for image in images},
             least_count=least_count if split == "train" else None,
-            decoding=replace(decoding, exif=exif),
+            decoding=decoding,
             missing=missing,
         )
         self.set_files = tables.files

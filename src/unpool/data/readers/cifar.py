@@ -8,7 +8,7 @@ red, green and blue bytes.
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk
 from unpool.data.measure import Measure
-from unpool.data.readers.splits import Split, missing_split, require_split
+from unpool.data.readers.splits import Split, missing_split, origin_of, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError
@@ -57,12 +57,7 @@ class Cifar:
         self.names: Sequence[str] = content.names
         self.faults: list[Fault] = []
         self.notes: list[str] = []
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": content.ignored,
-            "drawn": None,
-        }
+        self.origin = origin_of(root, split, ignored=content.ignored)
 
     def __len__(self) -> int:
         return len(self.names)

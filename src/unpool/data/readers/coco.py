@@ -19,7 +19,7 @@ from unpool.data.image_file import printable
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, missing_split, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
 from unpool.errors import DataError, RecipeError
@@ -51,7 +51,7 @@ class Annotations(NamedTuple):
     info: DataInfo
 
 
-def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) -> Annotations:
+def read_annotations(root: Path, split: Split, *, least_joints: int) -> Annotations:
     """Reads the annotations of people of one split.
 
     Raises:
@@ -59,7 +59,6 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
         DataError: the file is missing, or is not a valid file of COCO keypoints.
     """
     require_split(split)
-    require_exif(exif)
     if least_joints < 1:
         raise RecipeError(f"data.least_joints is {least_joints}; a person needs at least one joint")
     part = "train2017" if split == "train" else "val2017"

@@ -7,22 +7,15 @@ Source: Chen et al. 2015, arXiv:1504.00325; cocodataset.org, "Data format".
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unpool.data.image_file import printable
 from unpool.data.listing import as_posix, is_below
-from unpool.data.readers.boxed_images import origin_of
-from unpool.data.readers.captioned_images import (
-    LEAST_COUNT,
-    CaptionedImages,
-    LeastCount,
-    require_caption,
-    split_missing,
-)
+from unpool.data.readers.captioned_images import LEAST_COUNT, CaptionedImages, LeastCount, require_caption
 from unpool.data.readers.coco import reading
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.listed_images import split_missing
+from unpool.data.readers.splits import Split, missing_split, origin_of, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
 from unpool.errors import DataError
@@ -48,7 +41,7 @@ class CocoCaptions(CaptionedImages):
         exif: Exif = "apply",
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         part = "train2017" if split == "train" else "val2017"
         path = require_root(root) / "annotations" / f"captions_{part}.json"
         if not path.is_file():
@@ -59,7 +52,7 @@ class CocoCaptions(CaptionedImages):
             root,
             {image: captions[image] for image in images},
             least_count=least_count if split == "train" else None,
-            decoding=replace(decoding, exif=exif),
+            decoding=decoding,
             missing=missing,
         )
         self.notes += [f"{lacking} images of {path.name} have no caption and are left out"] if lacking else []

@@ -10,7 +10,6 @@ Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ from unpool.data.readers import coco
 from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.box_forms import SIZES
 from unpool.data.readers.box_layouts import missing_boxes
-from unpool.data.readers.boxed_images import BoxedImages, origin_of
+from unpool.data.readers.boxed_images import BoxedImages
 from unpool.data.readers.coco_beside import in_their_boxes
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
 from unpool.data.readers.coco_regions import SHAPE, Region, draw_instance, region_of
-from unpool.data.readers.splits import Split, require_exif, require_split
+from unpool.data.readers.splits import Split, origin_of, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
 from unpool.errors import DataError, quoted
@@ -61,7 +60,7 @@ class CocoInstances(BoxedImages):
         allow_background: bool = False,
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         part = "train2017" if split == "train" else "val2017"
         path = require_root(root) / "annotations" / f"instances_{part}.json"
         if not path.is_file():
@@ -95,7 +94,7 @@ class CocoInstances(BoxedImages):
         )
         row_of = {one["id"]: row for row, one in enumerate(images)}
         things = _things(everything, row_of, label_of)
-        super().__init__(root, paths, list(sizes.values()), things, decoding=replace(decoding, exif=exif))
+        super().__init__(root, paths, list(sizes.values()), things, decoding=decoding)
         self._regions = [drawn[row] for row in self.kept] if masks else None
         if masks:
             self.gives = (*self.gives, "masks")

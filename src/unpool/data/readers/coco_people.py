@@ -8,14 +8,11 @@ no labelled test split, so test is val.
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from unpool.data.image_file import printable
 from unpool.data.readers import coco
 from unpool.data.readers.person_crops import Person, PersonCrops, require_square
-from unpool.data.readers.splits import Split
+from unpool.data.readers.splits import Split, origin_of, with_exif
 from unpool.limits import LeastJoints, Square
 from unpool.types import RGB, Decoding, Exif
 
@@ -38,23 +35,18 @@ class CocoPeople(PersonCrops):
         decoding: Decoding = RGB,
         exif: Exif = "ignore",
     ) -> None:
+        decoding = with_exif(decoding, exif)
         require_square(square)
-        content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
+        content = coco.read_annotations(root, split, least_joints=least_joints)
         people = _people(content)
         if not people:
             raise coco.missing_people(content, least_joints)
         self.info = content.info
-        super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif), with_area=True)
+        super().__init__(root, people, square=square, decoding=decoding, with_area=True)
         self.faults, self.set_files = content.faults, (content.path,)
         self.notes = content.notes
         ignored = len(content.people) - len(people) - len(content.faults)
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": ignored,
-            "drawn": None,
-            "square": square,
-        }
+        self.origin = {**origin_of(root, split, ignored=ignored), "square": square}
 
 
 def _people(content: coco.Annotations) -> list[Person]:

@@ -12,10 +12,9 @@ Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from unpool.data.measure import Measure, require_annotated_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_beside import find_beside, note_beside
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
-from unpool.data.readers.splits import Split
+from unpool.data.readers.splits import Split, origin_of, with_exif
 from unpool.limits import LeastJoints
 from unpool.ops.sides import flip_pairs
 from unpool.ops.skeleton import COCO_NECK_LIMBS, joints_named
@@ -69,7 +68,8 @@ class CocoScenes:
         decoding: Decoding = RGB,
         exif: Exif = "ignore",
     ) -> None:
-        content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
+        self.decoding = with_exif(decoding, exif)
+        content = coco.read_annotations(root, split, least_joints=least_joints)
         with coco.reading(content.path):
             self.info = _with_neck(content.info) if neck else content.info
             self._scenes = _scenes(content, neck=neck, empty=empty)
@@ -82,8 +82,7 @@ class CocoScenes:
         self.faults: list[Fault] = content.faults
         self.notes: list[str] = [*content.notes, *beside]
         ignored = len(content.images) - len(self._scenes)
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
-        self.decoding = replace(decoding, exif=exif)
+        self.origin = origin_of(root, split, ignored=ignored)
 
     def __len__(self) -> int:
         return len(self._scenes)

@@ -9,7 +9,6 @@ Source: Wah et al. 2011, "The Caltech-UCSD Birds-200-2011 Dataset", README of th
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,9 @@ from unpool.data.measure import Measure
 from unpool.data.readers.box_checks import Things
 from unpool.data.readers.box_forms import SIZES
 from unpool.data.readers.box_layouts import missing_boxes
-from unpool.data.readers.boxed_images import BoxedImages, header_sizes, origin_of
+from unpool.data.readers.boxed_images import BoxedImages, header_sizes
 from unpool.data.readers.numbers import is_position, number_of
-from unpool.data.readers.splits import Split, require_exif, require_split
+from unpool.data.readers.splits import Split, origin_of, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted, shortened
@@ -54,8 +53,7 @@ class Cub(BoxedImages):
         exif: Exif = "ignore",
     ) -> None:
         require_split(split)
-        require_exif(exif)
-        decoding = replace(decoding, exif=exif)
+        decoding = with_exif(decoding, exif)
         if lacking := [name for name in _FILES if not (require_root(root) / name).is_file()]:
             raise missing_boxes(root, split, lacking, "cub")
         paths, species, parts = (_texts(root, name) for name in ("images.txt", "classes.txt", _PARTS))

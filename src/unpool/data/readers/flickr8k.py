@@ -11,21 +11,20 @@ Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a rank
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from unpool.data.image_file import printable
 from unpool.data.listing import as_posix, is_below
-from unpool.data.readers.boxed_images import origin_of, require_apart
-from unpool.data.readers.captioned_images import (
-    LEAST_COUNT,
-    CaptionedImages,
-    LeastCount,
-    only_one,
-    require_caption,
-    split_missing,
+from unpool.data.readers.captioned_images import LEAST_COUNT, CaptionedImages, LeastCount, require_caption
+from unpool.data.readers.listed_images import only_one, split_missing
+from unpool.data.readers.splits import (
+    Split,
+    missing_split,
+    origin_of,
+    require_apart,
+    require_split,
+    with_exif,
 )
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted, shortened
@@ -53,7 +52,7 @@ class Flickr8k(CaptionedImages):
         exif: Exif = "apply",
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         tokens, lists = _files(require_root(root), split)
         named = {part: _listed(root, path) for part, path in lists.items()}
         require_apart(root, named, split)
@@ -73,7 +72,7 @@ class Flickr8k(CaptionedImages):
             root,
             captions,
             least_count=least_count if split == "train" else None,
-            decoding=replace(decoding, exif=exif),
+            decoding=decoding,
             missing=missing,
         )
         self.set_files = (tokens, *lists.values())

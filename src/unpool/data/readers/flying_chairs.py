@@ -13,7 +13,7 @@ from unpool.data.image_file import printable
 from unpool.data.listing import walk
 from unpool.data.pair_scenes import PAIR
 from unpool.data.readers.image_twos import ImageTwos, Two, Twos, complete, drawn_twos
-from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, missing_split, require_split
+from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, missing_split, origin_of, require_split
 from unpool.data.root import require_root
 from unpool.errors import DataError
 from unpool.limits import Seed, ValShare
@@ -95,4 +95,4 @@ def _listed(root: Path, twos: list[Two], list_file: Path, split: Split) -> Twos:
     kept, faults = complete(root, chosen)
     if not kept:
         raise DataError(f"{printable(list_file)} names no whole pair for {split}: check data.root")
-    return Twos(kept, faults, {"root": printable(root), "split": split, "ignored": 0, "drawn": None})
+    return Twos(kept, faults, origin_of(root, split))

@@ -5,19 +5,16 @@ two or more.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
-from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
 from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
-from unpool.data.measure import Measure, measure_image
 from unpool.data.readers.equal_names import require_classes_by_names
+from unpool.data.readers.image_files import ImageFiles
 from unpool.data.readers.layouts import doubtful, groups_of, look_at
 from unpool.data.readers.split_names import SPLIT_NAMES, not_used
 from unpool.data.readers.splits import (
@@ -27,9 +24,10 @@ from unpool.data.readers.splits import (
     Together,
     empty_split,
     missing_split,
-    require_exif,
+    origin_of,
     require_named_split,
     require_split,
+    with_exif,
 )
 from unpool.data.root import require_root
 from unpool.errors import DataError
@@ -37,7 +35,7 @@ from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 
-class Folder:
+class Folder(ImageFiles):
     """Images with a label each, which is their folder.
 
     Args:
@@ -65,9 +63,8 @@ class Folder:
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        self.decoding = with_exif(decoding, exif)
         self.root, self.set_files = require_root(root), ()
-        self.decoding = replace(decoding, exif=exif)
         source, self._drawn = self._source(split, Drawn.of(val_share, seed, together))
         folders = _class_folders(source)
         if classes is None:
@@ -99,24 +96,8 @@ class Folder:
             raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
         self.names: Sequence[str] = [printable(file) for file in self._files]
-        drawn = self._drawn.to_json() if self._drawn else None
         ignored = sum(listing.ignored for _, _, listing in listings)
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": drawn}
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> Sample:
-        path = self.root / self._files[index]
-        return {"image": decode_image(path, self.decoding), **self.targets(index)}
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the file of one sample."""
-        return (self.root / self._files[index],)
-
-    def measure(self, index: int) -> Measure:
-        """Returns size and notes of one image, from its header."""
-        return measure_image(self.root, self._files[index], self.decoding)
+        self.origin = origin_of(root, split, ignored=ignored, drawn=self._drawn)
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

@@ -6,7 +6,7 @@ for validation, a share of the images is drawn for it, by a seed.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from unpool.data.classes import match
 from unpool.data.image_file import printable
@@ -22,6 +22,7 @@ from unpool.data.readers.splits import (
     Together,
     empty_split,
     missing_split,
+    origin_of,
     require_exif,
     require_named_split,
     require_split,
@@ -90,12 +91,7 @@ class FolderMasks(MaskPairs):
         )
         self.faults, self.notes = paired.faults, paired.notes + reading.notes + divided
         self.notes += _not_used(root) if split == "train" else []
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": paired.ignored,
-            "drawn": drawn.to_json() if drawn else None,
-        }
+        self.origin = origin_of(root, split, ignored=paired.ignored, drawn=drawn)
 
 
 class _Labels(NamedTuple):

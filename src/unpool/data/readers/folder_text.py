@@ -7,7 +7,6 @@ the file that training is read or drawn from, in the order of their numbers in U
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,17 @@ import torch
 from annotated_types import Len
 
 from unpool.data.image_file import printable
-from unpool.data.readers.boxed_images import drawn_images, origin_of
-from unpool.data.readers.captioned_images import TextImages, split_missing
-from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
+from unpool.data.readers.listed_images import ListedImages, split_missing
+from unpool.data.readers.splits import (
+    WHOLE,
+    Drawn,
+    Split,
+    Together,
+    drawn_images,
+    origin_of,
+    require_split,
+    with_exif,
+)
 from unpool.data.readers.text_rows import TextRow, read_tables
 from unpool.data.root import require_root
 from unpool.errors import DataError, RecipeError, quoted, shortened
@@ -27,7 +34,7 @@ from unpool.types import RGB, DataInfo, Decoding, Exif
 Alphabet = Annotated[str, Len(1, 20_000)]
 
 
-class FolderText(TextImages):
+class FolderText(ListedImages):
     """Images and the text that each shows, in any alphabet.
 
     Args:
@@ -55,7 +62,7 @@ class FolderText(TextImages):
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         tables = read_tables(require_root(root), split, Drawn.of(val_share, seed, together), stem="labels")
         rows = _one_each(tables.rows[tables.source])
         learned = _one_each(tables.rows["train"]) if "train" in tables.rows else rows
@@ -64,7 +71,7 @@ class FolderText(TextImages):
         images = drawn_images(root, existing, split, tables.drawn)
         numbers = {character: number for number, character in enumerate(known)}
         texts = [_numbers(rows[image], numbers) for image in images]
-        super().__init__(root, images, key="text", texts=texts, decoding=replace(decoding, exif=exif), missing=missing)
+        super().__init__(root, images, key="text", values=texts, decoding=decoding, missing=missing)
         self.info = DataInfo(classes=known)
         self.set_files = tables.files
         self.origin = origin_of(root, split, drawn=tables.drawn)

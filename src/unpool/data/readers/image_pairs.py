@@ -6,21 +6,13 @@ Without a val folder, a share of the pairs is drawn for validation, by a seed.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
-from unpool.data.readers.splits import (
-    WHOLE,
-    Drawn,
-    Split,
-    Together,
-    empty_split,
-    require_exif,
-)
+from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, empty_split, origin_of, require_exif
 from unpool.data.root import require_root
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.limits import Seed, ValShare
@@ -71,12 +63,7 @@ class ImagePairs:
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(pair.image) for pair in self._pairs]
         self.faults, self.notes = paired.faults, paired.notes
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": paired.ignored,
-            "drawn": drawn.to_json() if drawn else None,
-        }
+        self.origin = origin_of(root, split, ignored=paired.ignored, drawn=drawn)
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -12,7 +12,7 @@ from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, printable
 from unpool.data.measure import Measure
 from unpool.data.pair_channels import channels_of_one
-from unpool.data.readers.splits import Drawn, Split, empty_split, missing_split, require_split
+from unpool.data.readers.splits import Drawn, Split, empty_split, missing_split, origin_of, require_split
 from unpool.errors import DataError
 from unpool.types import DataInfo, Decoding, Fault, Sample
 
@@ -154,5 +154,4 @@ def drawn_twos(root: Path, twos: Sequence[Two], split: Split, drawn: Drawn, *, l
     chosen = drawn.keeps([two.first for two in kept], split, copies=drawn.copies(samples))
     if not chosen:
         raise empty_split(root, split, drawn)
-    origin = {"root": printable(root), "split": split, "ignored": 0, "drawn": drawn.to_json()}
-    return Twos([two for two in kept if two.first in chosen], faults, origin)
+    return Twos([two for two in kept if two.first in chosen], faults, origin_of(root, split, drawn=drawn))

@@ -14,20 +14,18 @@ Source: Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challe
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from annotated_types import Len
 
 from unpool.data.classes import match, require_two
-from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
 from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
-from unpool.data.measure import Measure, measure_image
+from unpool.data.readers.image_files import ImageFiles
 from unpool.data.readers.imagenet_lists import files_of, list_names, read_labels, require_agreement, stem_of
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, missing_split, origin_of, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.data.synset_tree import read_tree
 from unpool.data.synsets import SYNSET, Words, read_words
@@ -39,7 +37,7 @@ _KITS = (".", "ILSVRC", "ILSVRC2012_devkit_t12/data", "devkit/data", "data")  # 
 _WORDS = ("synset_words.txt", "LOC_synset_mapping.txt")
 
 
-class ImageNet:
+class ImageNet(ImageFiles):
     """Images with a label each, the synset that they show.
 
     Args:
@@ -62,9 +60,8 @@ class ImageNet:
         tree: Annotated[str, Len(1, 4096)] | None = None,
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        self.decoding = with_exif(decoding, exif)
         self.root = require_root(root)
-        self.decoding = replace(decoding, exif=exif)
         words = _words(root)
         require_two(words.names, printable(words.path))
         self.info = _info(words, classes, tree=None if tree is None else root / tree)
@@ -86,26 +83,7 @@ class ImageNet:
             self.notes.append(f"{few}: {advice}{sort}")
         lists = [file for path in part.lists for file in files_of(path)]
         self.set_files = (words.path, *lists, *([] if tree is None else [root / tree]))
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": part.ignored,
-            "drawn": None,
-        }
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> Sample:
-        return {"image": decode_image(self.root / self._files[index], self.decoding), **self.targets(index)}
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the file of one sample."""
-        return (self.root / self._files[index],)
-
-    def measure(self, index: int) -> Measure:
-        """Returns size and notes of one image, from its header."""
-        return measure_image(self.root, self._files[index], self.decoding)
+        self.origin = origin_of(root, split, ignored=part.ignored)
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

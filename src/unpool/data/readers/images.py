@@ -5,15 +5,12 @@ folders, as in {train: Train400, val: BSD68}; these must exist, and a share is d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
-from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below, subfolders, walk
-from unpool.data.measure import Measure, measure_image
+from unpool.data.readers.image_files import ImageFiles
 from unpool.data.readers.layouts import look_at_photographs, note_on_classes
 from unpool.data.readers.split_names import SPLIT_NAMES, has_image, not_used
 from unpool.data.readers.splits import (
@@ -23,20 +20,21 @@ from unpool.data.readers.splits import (
     Together,
     empty_split,
     missing_split,
-    require_exif,
+    origin_of,
     require_named_split,
     require_split,
+    with_exif,
 )
 from unpool.data.root import require_root
 from unpool.errors import DataError, RecipeError
 from unpool.limits import Seed, ValShare
-from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
+from unpool.types import RGB, DataInfo, Decoding, Exif, Fault
 
 Folders = Mapping[str, str] | None
 _SHOWN = 8  # folders that a message lists
 
 
-class Images:
+class Images(ImageFiles):
     """Images without targets, grey or in colour; 16 bits are reduced to 8, with a note.
 
     Args:
@@ -62,7 +60,7 @@ class Images:
         seed: Seed = 0,
         together: Together = (),
     ) -> None:
-        require_exif(exif)
+        self.decoding = with_exif(decoding, exif)
         self.root, self.set_files = require_root(root), ()
         folder, drawn = source(self.root, split, folders, drawn=Drawn.of(val_share, seed, together))
         if not folders and (look := look_at_photographs(folder)):
@@ -76,7 +74,6 @@ class Images:
             if not files:
                 raise empty_split(root, split, drawn)
         self._files = [(prefix / file).as_posix() for file in files]
-        self.decoding = replace(decoding, exif=exif)
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(file) for file in self._files]
         self.faults: list[Fault] = listing.faults
@@ -84,30 +81,7 @@ class Images:
         if split == "train":
             unused = [] if folders or folder == self.root else not_used(self.root, _laid_out(self.root).values())
             self.notes += note_on_classes(folder) + unused
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": listing.ignored,
-            "drawn": drawn.to_json() if drawn else None,
-        }
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> Sample:
-        return {"image": decode_image(self.root / self._files[index], self.decoding)}
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the file of one sample."""
-        return (self.root / self._files[index],)
-
-    def measure(self, index: int) -> Measure:
-        """Returns size and notes of one image, from its header."""
-        return measure_image(self.root, self._files[index], self.decoding)
-
-    def targets(self, index: int) -> Sample:
-        """Returns the targets of a sample: none."""
-        return {}
+        self.origin = origin_of(root, split, ignored=listing.ignored, drawn=drawn)
 
 
 def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple[Path, Drawn | None]:

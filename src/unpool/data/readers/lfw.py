@@ -17,8 +17,8 @@ from unpool.data.listing import holds_image, subfolders
 from unpool.data.readers.pair_lists import Pair, is_folder, is_number, lfw_file, numbered_lines, read_lfw_pairs
 from unpool.data.readers.paired_people import ListName, PairedPeople
 from unpool.data.readers.person_folders import Album
-from unpool.data.readers.person_images import Calibrating, Single, with_decoding
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.person_images import Calibrating, Single
+from unpool.data.readers.splits import Split, missing_split, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.errors import DataError, quoted, shortened
 from unpool.limits import Seed
@@ -56,7 +56,7 @@ class Lfw(PairedPeople):
         single: Single = "refuse",
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         require_root(root)
         folder, listing = _folder(root), pairs if split == "val" else test_pairs
         if not (root / (people if split == "train" else listing)).is_file():
@@ -71,7 +71,7 @@ class Lfw(PairedPeople):
             pairs=listed,
             listing=people if split == "train" else listing,
             classes=classes,
-            decoding=with_decoding(decoding, exif),
+            decoding=decoding,
             calibrating=calibrating,
             seed=seed,
             single=single,

@@ -8,9 +8,7 @@ Source: Johnson and Everingham 2011, "Learning effective human pose estimation f
 """
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from unpool.data.image_file import printable
 from unpool.data.matlab import read_matrix
 from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, missing_split, origin_of, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError
@@ -43,7 +41,7 @@ class Lsp(PersonCrops):
         self, root: Path, split: Split, *, square: Square | None = 1.4, decoding: Decoding = RGB, exif: Exif = "ignore"
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         require_square(square)
         require_root(root)
         listing = root / (_TRAIN if split == "train" else _VAL)
@@ -63,17 +61,11 @@ class Lsp(PersonCrops):
             box = (*seen.min(0).tolist(), *seen.max(0).tolist())
             positions = np.where(visible[:, None], stored[:, :2], 0).astype(np.float32)
             people.append(Person(image, image, positions, visible, box))
-        super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif))
+        super().__init__(root, people, square=square, decoding=decoding)
         self.faults = faults
         self.set_files = (root / "joints.mat", *(path for name in (_TRAIN, _VAL) if (path := root / name).is_file()))
         self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
-        self.origin: dict[str, Any] = {
-            "root": printable(root),
-            "split": split,
-            "ignored": 0,
-            "drawn": None,
-            "square": square,
-        }
+        self.origin = {**origin_of(root, split), "square": square}
 
 
 def read_joints(path: Path) -> NDArray[np.float64]:

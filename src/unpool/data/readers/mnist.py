@@ -10,7 +10,6 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.measure import Measure
-from unpool.data.readers.splits import Split, missing_split, require_split
+from unpool.data.readers.splits import Split, missing_split, origin_of, require_split
 from unpool.data.root import require_root
 from unpool.errors import DataError, RecipeError
 from unpool.types import GREY, DataInfo, Decoding, Fault, Sample
@@ -67,7 +66,7 @@ class Mnist:
         self.names: Sequence[str] = [f"{stem}/{i:05d}" for i in range(len(labels))]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
+        self.origin = origin_of(root, split)
 
     def __len__(self) -> int:
         return len(self._images)

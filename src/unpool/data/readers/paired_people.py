@@ -9,14 +9,7 @@ from annotated_types import Len
 from unpool.data.image_file import printable
 from unpool.data.readers.pair_lists import Face, Pair, check_pairs, draw_pairs
 from unpool.data.readers.person_folders import Album, require_unlearned
-from unpool.data.readers.person_images import (
-    PersonImages,
-    Shown,
-    Single,
-    drawn_people,
-    paired,
-    require_two_images,
-)
+from unpool.data.readers.person_images import PersonImages, Shown, Single, drawn_people, paired, require_two_images
 from unpool.data.readers.splits import Split
 from unpool.errors import DataError
 from unpool.types import MEASURED, Decoding

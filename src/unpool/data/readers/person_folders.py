@@ -15,8 +15,8 @@ from annotated_types import Interval
 from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk, subfolders, walk
 from unpool.data.readers.pair_lists import Face, draw_pairs, is_number
-from unpool.data.readers.person_images import PersonImages, Shown, drawn_people, paired, with_decoding
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.person_images import PersonImages, Shown, drawn_people, paired
+from unpool.data.readers.splits import Split, missing_split, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.errors import DataError
 from unpool.limits import MANY, Seed
@@ -52,7 +52,7 @@ class PersonFolders(PersonImages):
         seed: Seed = 0,
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         album = people_in(require_root(root))
         people = album.people
         end = None if val_images is None else train_images + val_images
@@ -73,7 +73,7 @@ class PersonFolders(PersonImages):
         if missing := sorted(set(learned) - set(known)) if split == "train" else []:
             raise DataError(f"{printable(root)} has {len(missing)} people who are not in data.classes: {missing[0]}")
         enrolled = [Face(file, person) for person in learned for file in people[person][:train_images]]
-        parts: dict[str, Any] = {"classes": known, "decoding": with_decoding(decoding, exif)}
+        parts: dict[str, Any] = {"classes": known, "decoding": decoding}
         parts |= {"origin": {"split": split, "ignored": album.ignored}, "faults": album.faults, "notes": album.notes}
         if split == "train":
             super().__init__(root, [Shown(face, MEASURED) for face in enrolled], pairs=None, **parts)

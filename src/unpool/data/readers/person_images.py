@@ -1,7 +1,6 @@
 """What readers of people have in common: images with a person each, and in evaluation what each image is for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -9,10 +8,10 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from unpool.data.decode import decode_image
 from unpool.data.draws import permutation
 from unpool.data.image_file import printable
-from unpool.data.measure import Measure, measure_image
+from unpool.data.measure import Measure
+from unpool.data.readers.image_files import ImageFiles
 from unpool.data.readers.pair_lists import Face, Pair
 from unpool.errors import DataError
 from unpool.types import PAIRED, DataInfo, Decoding, Fault, Sample
@@ -29,7 +28,7 @@ class Shown(NamedTuple):
     role: int
 
 
-class PersonImages:
+class PersonImages(ImageFiles):
     """Images below a root, the person of each, and in evaluation role, position and pairs.
 
     People of training are numbered as `classes` names them, all others after them, in the order of their names.
@@ -72,19 +71,9 @@ class PersonImages:
         self.set_files: tuple[Path, ...] = ()
         self.origin: dict[str, Any] = {"root": printable(root), "ignored": 0, "drawn": None, **origin}
 
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> Sample:
-        return {"image": decode_image(self.root / self._files[index], self.decoding), **self.targets(index)}
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the file of one sample."""
-        return (self.root / self._files[index],)
-
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
-        measure = measure_image(self.root, self._files[index], self.decoding)
+        measure = super().measure(index)
         pairs = self._pairs[index].nbytes if "pairs" in self.gives else 0
         return measure._replace(num_bytes=measure.num_bytes + pairs)
 
@@ -111,11 +100,6 @@ def _by_first(files: Sequence[str], pairs: Sequence[Pair]) -> list[Tensor]:
 def paired(pairs: Sequence[Pair]) -> list[Shown]:
     """The images of pairs, each once, in the order of their names."""
     return [Shown(face, PAIRED) for face in sorted({face for pair in pairs for face in (pair.first, pair.second)})]
-
-
-def with_decoding(decoding: Decoding, exif: Any) -> Decoding:
-    """The decoding with the option `exif` of a reader."""
-    return replace(decoding, exif=exif)
 
 
 def drawn_people(people: Sequence[str], share: float, seed: int) -> set[str]:

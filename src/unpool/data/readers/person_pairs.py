@@ -11,8 +11,8 @@ from unpool.data.image_file import printable
 from unpool.data.readers.pair_lists import Pair, read_csv_pairs
 from unpool.data.readers.paired_people import ListName, PairedPeople
 from unpool.data.readers.person_folders import people_in
-from unpool.data.readers.person_images import Calibrating, Single, with_decoding
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.person_images import Calibrating, Single
+from unpool.data.readers.splits import Split, missing_split, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.errors import DataError
 from unpool.limits import Seed
@@ -46,7 +46,7 @@ class PersonPairs(PairedPeople):
         single: Single = "refuse",
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        decoding = with_exif(decoding, exif)
         require_root(root)
         listing = pairs if split == "val" else test_pairs
         if split != "train" and not (root / listing).is_file():
@@ -67,7 +67,7 @@ class PersonPairs(PairedPeople):
             pairs=listed,
             listing=printable(root) if split == "train" else listing,
             classes=classes,
-            decoding=with_decoding(decoding, exif),
+            decoding=decoding,
             calibrating=calibrating,
             seed=seed,
             single=single,

@@ -1,7 +1,8 @@
 """The splits of a data set: names of their folders, drawing of a validation split, checks and errors of readers."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple, Self
 
 from unpool.data.classes import held_out
@@ -9,8 +10,9 @@ from unpool.data.copies import joined
 from unpool.data.duplicates import equal_files
 from unpool.data.image_file import printable
 from unpool.data.readers.layouts import hint
-from unpool.data.readers.split_names import SPLIT_NAMES, misnamed
+from unpool.data.readers.split_names import SPLIT_NAMES, misnamed, split_meant
 from unpool.errors import DataError, RecipeError
+from unpool.types import Decoding, Exif
 
 Split = Literal["train", "val", "test"]
 Together = Sequence[Sequence[str]]
@@ -88,6 +90,12 @@ def require_exif(exif: str, *, of_target: bool = False) -> None:
         raise RecipeError(f"data.exif is '{exif}'; expected {' or '.join(allowed)}")
 
 
+def with_exif(decoding: Decoding, exif: Exif) -> Decoding:
+    """Returns the decoding with the option `exif` of a reader; raises RecipeError unless that is apply or ignore."""
+    require_exif(exif)
+    return replace(decoding, exif=exif)
+
+
 def require_named_split(root: Path, split: Split) -> None:
     """Raises DataError for a folder whose name is nearly that of a split which would be drawn in its place."""
     if wrong := misnamed(root, split):
@@ -112,3 +120,50 @@ def empty_split(root: Path, split: str, drawn: Drawn) -> DataError:
     reason = f"a share of {drawn.share:g} set aside for validation leaves no image for {split}"
     advice = "add images (copies of a picture stay in one part), set data.val_share, or add a val folder"
     return DataError(f"{printable(root)}: {reason}: {advice}")
+
+
+def drawn_images(root: Path, images: Sequence[str], split: Split, drawn: Drawn | None) -> list[str]:
+    """Returns those of the images that belong to the split, all of them where nothing is drawn.
+
+    Raises:
+        DataError: the drawing leaves no image for the split, or draws from a folder that is called val or test.
+    """
+    if drawn is None:
+        return list(images)
+    if drawn.share < 1:
+        _require_one_split(root, images)
+    copies = drawn.copies([(image, printable(image), root / image) for image in images])
+    kept = drawn.keeps(images, split, copies=copies)
+    if not kept:
+        raise empty_split(root, split, drawn)
+    return [image for image in images if image in kept]
+
+
+def _require_one_split(root: Path, images: Sequence[str]) -> None:
+    for folder in sorted({str(PurePosixPath(image).parent) for image in images}):
+        for part in PurePosixPath(folder).parts:
+            if (meant := split_meant(part)) in ("val", "test"):
+                problem = f"{printable(root)}: images that validation would be drawn from lie in a folder"
+                problem += f" '{printable(part)}', which is called as one of {meant} is"
+                raise DataError(f"{problem}: list them as {meant}, move them away, or rename the folder")
+
+
+def require_apart(root: Path, listed: Mapping[str, Sequence[str]], split: str) -> None:
+    """Raises DataError where another list of images holds some of those of `split`.
+
+    Args:
+        root: of the set.
+        listed: images by the name of the list that has them, of each split that there is.
+        split: the name of the list whose images must be in no other.
+    """
+    for other, names in listed.items():
+        if other != split and (both := sorted(set(names) & set(listed[split]))):
+            problem = f"{printable(root)}: {len(both)} images are in both {split} and {other}"
+            raise DataError(
+                f"{problem}, such as {printable(both[0])}; expected each in one: take them out of the other"
+            )
+
+
+def origin_of(root: Path, split: str, *, ignored: int = 0, drawn: Drawn | None = None) -> dict[str, Any]:
+    """Returns where the list of images comes from, for data.json."""
+    return {"root": printable(root), "split": split, "ignored": ignored, "drawn": drawn.to_json() if drawn else None}

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 from unpool.data.image_file import printable
 from unpool.data.listing import as_posix, is_below
-from unpool.data.readers.boxed_images import require_apart
-from unpool.data.readers.captioned_images import only_one
 from unpool.data.readers.csv_rows import numbered_rows
+from unpool.data.readers.listed_images import only_one
 from unpool.data.readers.split_names import SPLIT_NAMES, lists_of_splits
-from unpool.data.readers.splits import Drawn, Split, missing_split
+from unpool.data.readers.splits import Drawn, Split, missing_split, require_apart
 from unpool.errors import DataError, quoted, shortened
 
 _FILE = ("file", "filename", "filepath", "image", "imagename", "imagepath", "img", "path")

@@ -8,7 +8,6 @@ Source: Everingham et al. 2010, "The PASCAL Visual Object Classes (VOC) Challeng
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,8 +15,17 @@ import numpy as np
 from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import Unreadable, printable
 from unpool.data.readers.box_checks import Things, require_annotated
-from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
-from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
+from unpool.data.readers.boxed_images import BoxedImages, header_sizes
+from unpool.data.readers.splits import (
+    WHOLE,
+    Drawn,
+    Split,
+    Together,
+    drawn_images,
+    origin_of,
+    require_split,
+    with_exif,
+)
 from unpool.data.readers.voc_lists import ANNOTATIONS, IMAGES, find_images
 from unpool.data.readers.voc_xml import VocFile, read_voc_file
 from unpool.data.root import require_root
@@ -56,8 +64,7 @@ class Voc(BoxedImages):
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_exif(exif)
-        decoding = replace(decoding, exif=exif)
+        decoding = with_exif(decoding, exif)
         listed = find_images(require_root(root), split, Drawn.of(val_share, seed, together))
         trained = listed.trained if classes is None else []
         files = {image: _read(root, image) for image in dict.fromkeys([*listed.images, *trained])}

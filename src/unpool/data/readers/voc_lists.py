@@ -13,9 +13,8 @@ from typing import NamedTuple
 from unpool.data.image_file import printable
 from unpool.data.listing import Listing, as_posix, is_below, is_image_name, walk
 from unpool.data.readers.box_layouts import missing_boxes
-from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.split_names import lists_of_splits
-from unpool.data.readers.splits import Drawn, Split
+from unpool.data.readers.splits import Drawn, Split, require_apart
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
 from unpool.types import Fault

@@ -8,7 +8,6 @@ Source: docs.ultralytics.com, "Object Detection Datasets Overview".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,8 +16,17 @@ from unpool.data.classes import case_clashes, match
 from unpool.data.image_file import printable
 from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.box_forms import CENTRES
-from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
-from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
+from unpool.data.readers.boxed_images import BoxedImages, header_sizes
+from unpool.data.readers.splits import (
+    WHOLE,
+    Drawn,
+    Split,
+    Together,
+    drawn_images,
+    origin_of,
+    require_split,
+    with_exif,
+)
 from unpool.data.readers.yolo_labels import YoloBox, label_file, read_label_files, require_one_image_each
 from unpool.data.readers.yolo_lists import find_images
 from unpool.data.readers.yolo_names import read_yolo_names
@@ -57,8 +65,7 @@ class Yolo(BoxedImages):
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_exif(exif)
-        decoding = replace(decoding, exif=exif)
+        decoding = with_exif(decoding, exif)
         names = read_yolo_names(require_root(root))
         listed = find_images(root, split, names, Drawn.of(val_share, seed, together))
         require_one_image_each(root, listed.images)

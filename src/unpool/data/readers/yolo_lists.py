@@ -13,9 +13,8 @@ from typing import NamedTuple
 from unpool.data.image_file import printable
 from unpool.data.listing import as_posix, is_below, is_image_name, subfolders, walk
 from unpool.data.readers.box_layouts import missing_boxes
-from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
-from unpool.data.readers.splits import Drawn, Split
+from unpool.data.readers.splits import Drawn, Split, require_apart
 from unpool.data.readers.yolo_names import YoloNames
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
