@@ -8,10 +8,10 @@ from PIL import Image
 
 import unpool
 from unpool import probing
-from unpool.assemble.loaders import make_train_order
 from unpool.assemble.augmented import show_augment
 from unpool.assemble.batch import DRAWS, _accepted, _largest_input, with_fitting_batch
 from unpool.assemble.data import read_data
+from unpool.assemble.loaders import make_train_order
 from unpool.assemble.rate_range import find_lr
 from unpool.assemble.settling import settled
 from unpool.assemble.signals import show_init

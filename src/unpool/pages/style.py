@@ -93,7 +93,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .card figcaption { color: var(--soft); font-size: 13px; text-align: center; margin-top: 2px; }
 .note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-details { margin-top: 12px; } details + figure { margin-top: 18px; } summary { cursor: pointer; color: var(--s0); font-size: 14px; }
+details { margin-top: 12px; } details + figure { margin-top: 18px; }
+summary { cursor: pointer; color: var(--s0); font-size: 14px; }
 .sorts { cursor: pointer; } .sorts:hover { color: var(--s0); }
 .sorts::after { content: " \\2195"; opacity: .5; }
 .sorts[aria-sort=ascending]::after { content: " \\2191"; opacity: 1; }

@@ -51,7 +51,7 @@ class PersonPairs(PairedPeople):
         listing = pairs if split == "val" else test_pairs
         if split != "train" and not (root / listing).is_file():
             raise DataError(
-                f"{not_there(root, split, [listing])}. It lists pairs of images of people who are in no training image, "
+                f"{not_there(root, split, [listing])}. It lists pairs of images of people who are not learned from, "
                 "first,second,same in its first line, then such as ann/1.jpg,bob/2.jpg,0 in each; to search for people "
                 "without such a list, set data.reader=person_folders"
             )
