@@ -11,6 +11,7 @@ from unpool import probing
 from unpool.assemble.augmented import show_augment
 from unpool.assemble.batch import DRAWS, _accepted, _largest_input, with_fitting_batch
 from unpool.assemble.data import read_data
+from unpool.assemble.loaders import make_train_order
 from unpool.assemble.rate_range import find_lr
 from unpool.assemble.settling import settled
 from unpool.assemble.signals import show_init
@@ -97,6 +98,15 @@ def test_batches_to_try_are_those_that_the_order_accepts(photos, per_class, coun
     samples = read_data(recipe).train.samples
     assert len(samples) == 6
     assert _accepted(recipe, samples, count) == sizes
+
+
+@pytest.mark.parametrize(("asked", "per_class", "batch"), [(64, 4, 4), (64, 3, 6), (4, 4, 4)])
+def test_set_smaller_than_a_batch_is_taken_in_whole_shares_of_classes(photos, asked, per_class, batch):
+    order = {"data.order": {"p_times_k": {"per_class": per_class}}}
+    recipe = recipe_of(photos, **{"train.batch": asked}, **order)
+    samples = read_data(recipe).train.samples
+    assert len(samples) == 6
+    assert make_train_order(recipe, samples).batch == batch
 
 
 def test_order_that_accepts_no_batch_is_refused_in_its_own_words(photos):

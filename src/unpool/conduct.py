@@ -190,7 +190,8 @@ def _data_warnings(recipe: Recipe, info: DataInfo, loader: Loader) -> list[str]:
     warnings, order = kept_sides(recipe, info), whole_of(loader.order)
     if order.batch < recipe.train.images:
         warnings.append(
-            f"train.batch is {recipe.train.batch} and the training set has {order.batch} images: a step takes all"
+            f"train.batch is {recipe.train.batch} and the training set has {order.num_samples} images: a step takes "
+            f"{'all' if order.batch == order.num_samples else order.batch}"
         )
     if isinstance(order, Grouped) and order.never_used:
         warnings.append(

@@ -153,6 +153,8 @@ def test_nothing_to_resume_is_not_offered(fake, capsys):
         (["train", "train.lr=3"], "name or file comes before 'train.lr=3'"),
         (["train", "camvid_unet", "cifar10"], "'cifar10' is no section.key=value"),
         (["train", "camvid_unet", "--batch", "3"], "unrecognized arguments: --batch"),
+        (["train", "camvid_unet", "--data.root", "d"], "settings have no dashes and one =: data.root=VALUE"),
+        (["train", "camvid_unet", "/"], "'/' is a folder; of the data set, write data.root=/"),
         (["train", "camvid_unet", "--resume", "r"], "'camvid_unet' is no section.key=value"),
         (["train", "--resume", "r", "--run", "s"], "leave --run out"),
         (["evaluate"], "required: RUN; see unpool evaluate --help"),

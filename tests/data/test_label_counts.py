@@ -174,20 +174,28 @@ def test_hint_is_not_given_to_who_followed_it(overrides, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("key", "hint"),
+    ("key", "hint", "other"),
     [
-        ("mask", "each meaning the class before: set data.mask_values={1: 0, 2: 1} if so"),
-        ("label", "each meaning the class before: subtract 1 if so"),
+        (
+            "mask",
+            "each meaning the class before: set data.mask_values={1: 0, 2: 1} if so",
+            "check how the targets were exported",
+        ),
+        (
+            "label",
+            "each meaning the class before: subtract 1 if so",
+            "add images of it, or remove its folder or its name",
+        ),
     ],
 )
-def test_ids_that_begin_at_1_are_told_with_how_to_mend_them(key, hint, caplog):
+def test_ids_that_begin_at_1_are_told_with_how_to_mend_them(key, hint, other, caplog):
     with caplog.at_level(logging.WARNING):
         require_labels(counted(key, 0, 7, 9), (key,))
         require_labels(counted(key, 0, 0, 9), (key,))
     first, second = caplog.messages
     assert "ids may have been counted from 1, " in first
     assert first.endswith(hint)
-    assert second.endswith("check how the targets were exported")
+    assert second.endswith(other)
 
 
 def test_first_class_without_boxes_may_be_a_category_above_others(caplog):

@@ -186,7 +186,7 @@ def test_p_times_k_takes_classes_evenly_though_some_wait_for_the_next_round():
 
 
 def test_p_times_k_refuses_more_classes_than_there_are():
-    with pytest.raises(RecipeError, match="a batch of 6 classes, but the set has 5"):
+    with pytest.raises(RecipeError, match=r"a batch of 6 classes, but the set has 5: .* train.batch=10 at most"):
         PTimesK(LABELS, classes=6, samples=2, seed=0)
 
 

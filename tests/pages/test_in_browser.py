@@ -76,6 +76,19 @@ def test_page_opens_draws_everything_and_asks_for_nothing(browser, page, width, 
     check_quiet(browser, page)
 
 
+def test_figures_of_a_phone_stay_on_one_line_and_the_names_beside_them_wrap(browser, tmp_path):
+    rows = [("rank-1 identification, the higher end of 95 %", "100.0 %"), ("time", "31.3 s")]
+    path = tmp_path / "figures.html"
+    path.write_text(build_page("run", [Section("Result", [blocks.table(rows, has_figures=True)])]), encoding="utf-8")
+    browser.open(path, width=390)
+    text = (
+        "(cell => { const line = document.createRange(); line.selectNodeContents(cell); return line.getClientRects() })"
+    )
+    lines = browser.run(f"[...document.querySelectorAll('td')].map(cell => {text}(cell).length)")
+    assert lines[1::2] == [1, 1]
+    assert browser.run("document.querySelector('.scroll').scrollWidth <= document.querySelector('.scroll').clientWidth")
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_page_is_dark_where_the_reader_wants_it_and_text_is_readable(browser, page, width):
     brightness = (

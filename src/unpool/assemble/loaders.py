@@ -197,14 +197,16 @@ def _require_in_view(steps: Sequence[Step], side: int) -> None:
 
 
 def make_train_order(recipe: Recipe, samples: Samples) -> Order:
-    """The recipe's order of `samples`; a batch is no larger than the set.
+    """The recipe's order of `samples`; a batch is no larger than the set, in the sizes that the order takes.
 
     Raises:
         RecipeError: the order needs labels that the set does not have, or options that do not fit it.
     """
     train = recipe.train
-    batching = Batching(batch=min(train.images, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
     (name, options), *_ = recipe.data.order.items()
+    unit = options.get("per_class", 1)
+    largest = len(samples) // unit * unit or max(len(samples), 1)
+    batching = Batching(batch=min(train.images, largest), seed=train.seed, drop_last=train.drop_last)
     return ORDERS[name](samples, batching, **options)
 
 

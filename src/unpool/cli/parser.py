@@ -1,11 +1,14 @@
 """Parses the arguments of one verb: options and positional arguments in any order, errors in one line."""
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from unpool.errors import RecipeError, shortened
+
+_DASHED = re.compile(r"unrecognized arguments: --([a-z]+\.[a-z_]+)")
 
 
 class Parser(ArgumentParser):
@@ -39,7 +42,9 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         words = " ".join(shortened(word) for word in message.split(" "))  # argparse repeats what was typed
-        raise RecipeError(f"{words}; see {self.prog} --help")
+        dashed = _DASHED.search(words)
+        advice = f"; settings have no dashes and one =: {dashed[1]}=VALUE" if dashed else ""
+        raise RecipeError(f"{words}{advice}; see {self.prog} --help")
 
 
 def add_views(verb: Parser) -> None:

@@ -138,5 +138,7 @@ def recipe_of(items: Sequence[str]) -> tuple[str, list[str]]:
 def _only_overrides(items: Sequence[str]) -> list[str]:
     for item in items:
         if "=" not in item:
+            if Path(item).is_dir():
+                raise RecipeError(f"{quoted(item)} is a folder; of the data set, write data.root={quote(item)}")
             raise RecipeError(f"{quoted(item)} is no section.key=value; give one recipe or one run, then overrides")
     return list(items)

@@ -21,6 +21,7 @@ _REMEDIES = {
     "labels": "add images of rare classes",
     "mask": "set task.class_weights=median to weigh classes by how rare they are",
 }
+_WITHOUT = {"label": "add images of it, or remove its folder or its name"}  # a class that has none, by target
 _PART = 1 << 20
 _log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def require_labels(counts: LabelCounts, keys: Collection[str]) -> None:
             if problem := counts.unlabelled(key):
                 raise DataError(f"nothing is labelled in the training set: {problem}").of("data.empty_class")
             if sentence := counts.sentence_of_missing(key, "training"):
-                hint = _ids_from_one(counts, key) or "check how the targets were exported"
+                hint = _ids_from_one(counts, key) or _WITHOUT.get(key, "check how the targets were exported")
                 _log.warning("%s; nothing of it can be learned: %s", sentence, hint)
 
 

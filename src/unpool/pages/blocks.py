@@ -23,11 +23,18 @@ def tiles(values: Sequence[tuple[str, str]]) -> Markup:
     return element("div", {"class": "tiles"}, *boxes)
 
 
-def table(rows: Sequence[Sequence[object]], *, headings: Sequence[str] = ()) -> Markup:
-    """Makes a table of rows of cells; numbers are aligned at the right."""
+def table(rows: Sequence[Sequence[object]], *, headings: Sequence[str] = (), has_figures: bool = False) -> Markup:
+    """Makes a table of rows of cells; numbers are aligned at the right, texts wrap.
+
+    Args:
+        rows: of cells.
+        headings: of the columns.
+        has_figures: all cells but the first of a row are figures, such as "90.0 %", and kept on one line.
+    """
     head = element("thead", None, element("tr", None, *(element("th", None, name) for name in headings)))
     body = element("tbody", None, *(element("tr", None, *map(_cell, row)) for row in rows))
-    return element("div", {"class": "scroll"}, element("table", None, head if headings else "", body))
+    kind = {"class": "figures"} if has_figures else None
+    return element("div", {"class": "scroll"}, element("table", kind, head if headings else "", body))
 
 
 def _cell(value: object) -> Markup:

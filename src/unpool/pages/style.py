@@ -62,6 +62,7 @@ table { border-collapse: collapse; font-size: 14px; }
 th, td { text-align: left; padding: 4px 18px 4px 0; vertical-align: top; overflow-wrap: anywhere; }
 thead th, tbody td:first-child { color: var(--soft); font-weight: 500; white-space: nowrap; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
+.figures td + td { white-space: nowrap; overflow-wrap: normal; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .matrix { font-size: 13px; } .matrix td, .matrix tbody td:first-child { padding: 3px 6px; text-align: right;
   min-width: 34px; border: 1px solid var(--line); color: var(--ink); font-variant-numeric: tabular-nums; }
@@ -92,7 +93,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .card figcaption { color: var(--soft); font-size: 13px; text-align: center; margin-top: 2px; }
 .note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-details { margin-top: 12px; } summary { cursor: pointer; color: var(--s0); font-size: 14px; }
+details { margin-top: 12px; } details + figure { margin-top: 18px; }
+summary { cursor: pointer; color: var(--s0); font-size: 14px; }
 .sorts { cursor: pointer; } .sorts:hover { color: var(--s0); }
 .sorts::after { content: " \\2195"; opacity: .5; }
 .sorts[aria-sort=ascending]::after { content: " \\2191"; opacity: 1; }
@@ -111,6 +113,7 @@ hr { border: none; border-top: 1px solid var(--line); margin: 12px 0; }
 @media (max-width: 600px) {
   body { padding: 16px 8px 40px; } section { padding: 14px 12px; } svg text { font-size: 17px; }
   .card .row.n3, .card .row.n4 { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .figures tbody td:first-child { white-space: normal; overflow-wrap: break-word; }
   .bars { columns: 1; } }
 @media print { body { background: #fff; max-width: none; } section { break-inside: avoid; } }
 """

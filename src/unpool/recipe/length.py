@@ -21,9 +21,9 @@ def fit_to_length(recipe: Recipe) -> Recipe:
         )
     if late := [epoch for epoch in train.milestones if epoch >= train.epochs]:
         _log.warning(
-            "train.milestones %s of %s are never reached in %d epochs: the learning rate does not fall there; lower "
-            "train.milestones too",
-            *([f"{epoch:g}" for epoch in late], [f"{epoch:g}" for epoch in train.milestones], train.epochs),
+            "train.epochs is %d, and train.milestones [%s] has %s, never reached: the learning rate does not fall "
+            "there; lower train.milestones too",
+            *(train.epochs, *(", ".join(f"{epoch:g}" for epoch in epochs) for epochs in (train.milestones, late))),
         )
     if train.swa is not None and (count := len(train.averaged_epochs)) < FEW_AVERAGED:
         _log.warning(

@@ -1,6 +1,7 @@
 """Describes the mistakes in a recipe: the key, its value, what is expected, and the nearest valid name."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -29,6 +30,8 @@ MEANT = {  # other tools' names of our keys
     "encoder": "backbone",
     "grad_clip": "clip_norm",
 }
+_BETWEEN = re.compile(r"\s*[,;x\u00d7]\s*|\s+")
+_NUMBERS = re.compile(rf"[({{]?\s*([0-9.]+(?:(?:{_BETWEEN.pattern})[0-9.]+)*)\s*[)}}]?")
 _KINDS = {"boolean": "true or false", "string": "text", "null": "null", "object": "a mapping"}
 _LIMITS = {
     "minimum": "at least",
@@ -155,8 +158,20 @@ def _sentence(
         return f"{section} lacks {key!r}; write {'.'.join(map(str, path))}"
     if detail["type"] == "value_error":
         return f"{'.'.join(map(str, path))}: {detail.get('ctx', {}).get('error')}"
-    value = _value(detail, path)
-    return f"{'.'.join(map(str, path)) or 'the recipe'} is {shown(value)}; it must be {allowed(kind, schema)}"
+    value, name = _value(detail, path), ".".join(map(str, path)) or "the recipe"
+    return f"{name} is {shown(value)}; it must be {allowed(kind, schema)}{_in_brackets(name, value, kind)}"
+
+
+def _in_brackets(name: str, value: Any, kind: Mapping[str, Any]) -> str:
+    """How to write numbers without brackets, such as 64, "64,96" or "64x96", where a list of them is allowed."""
+    lists = [one for one in kind.get("anyOf", [kind]) if one.get("prefixItems") or one.get("items")]
+    numbers = _NUMBERS.fullmatch(str(value)) if lists and not isinstance(value, list) else None
+    if numbers is None:
+        return ""
+    parts = _BETWEEN.split(numbers[1])
+    count = len(lists[0].get("prefixItems", parts))
+    parts = parts * count if len(parts) == 1 else parts
+    return f": {name}=[{','.join(parts)}]" if len(parts) == count else ""
 
 
 def _value(detail: ErrorDetails, path: tuple[str | int, ...]) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from unpool.errors import RecipeError, quoted, shortened
@@ -73,6 +74,8 @@ def apply_overrides(tree: Any, values: Mapping[str, Any]) -> Any:
 def _split(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
+    if not equals and Path(text).is_dir():
+        raise RecipeError(f"{quoted(text)} is a folder; of the data set, write data.root={quote(text)}")
     if not equals or not key:
         raise RecipeError(f"override {quoted(text)} is no key=value; write, for example, train.epochs=5")
     if not value.strip():

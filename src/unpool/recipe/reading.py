@@ -135,7 +135,7 @@ def _find(source: str | Path) -> Path:
         if path.is_file():
             return path
         if path.is_dir():
-            raise RecipeError(f"{shortened(str(path))} is a folder; give a recipe's file or name")
+            raise RecipeError(f"{shortened(str(path))} is a folder; give a recipe's file or name, then data.root=DIR")
     except OSError as error:  # a name that is too long
         raise RecipeError(f"no recipe is called {quoted(str(source))}: {error.strerror}") from error
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:

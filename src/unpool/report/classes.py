@@ -70,7 +70,7 @@ def _all_numbers(metrics: Mapping[str, Any], tables: Described, each: str) -> li
 
     rows = [(name, *(cell(name, key) for key in measured)) for name in names]
     headings = (each, *(one.title for one in measured.values()))
-    return [blocks.folded(f"All numbers of each {each}", blocks.table(rows, headings=headings))]
+    return [blocks.folded(f"All numbers of each {each}", blocks.table(rows, headings=headings, has_figures=True))]
 
 
 def _curves(rows: Sequence[Sequence[float]], names: Sequence[str], description: Description) -> Markup:

@@ -33,7 +33,7 @@ def result_section(metrics: Mapping[str, Any], described: Described, best: str) 
     return [
         *warning,
         *([blocks.headline(shown[main].title, in_words(shown[main], metrics[main]))] if main else []),
-        *([blocks.table(rows)] if rows else []),
+        *([blocks.table(rows, has_figures=True)] if rows else []),
         *(blocks.note(text) for text in notes if text),
     ]
 

@@ -210,12 +210,18 @@ def test_classes_that_are_really_called_so_are_read_where_data_classes_names_the
         assert len(reader) == count
 
 
+def test_reader_of_classes_does_not_advise_itself_where_a_split_is_missing(tmp_path):
+    root = grow(tmp_path, "ant/a*4.jpg", "bee/b*4.jpg")
+    with pytest.raises(DataError, match=r"no test split; looked for test/<class>.* check data.root and data.reader$"):
+        READERS["folder"](root, "test")
+
+
 OF_OTHER_READERS = {
     "classes as masks": ("folder_masks", ["ant/a*3.jpg", "bee/b*3.jpg"], "hold images each: if .* use folder_resnet18"),
     "splits of classes as masks": (
         "folder_masks",
         ["train/ant/a*3.jpg", "train/bee/b*3.jpg", "val/ant/a.jpg"],
-        "the folders 'ant' and 'bee' in ROOT/train hold images each: if they are classes, use folder_resnet18",
+        "r. The folders 'ant' and 'bee' in ROOT/train hold images each: if they are classes, use folder_resnet18",
     ),
     "nothing at all": ("folder_masks", ["notes/a.txt"], "check data.root and data.reader$"),
     "nested masks": ("folder_masks", ["set/images/a*3.jpg", "set/masks/a*3.png"], "set data.root=ROOT/set"),

@@ -257,6 +257,12 @@ def test_set_without_the_split_says_what_it_looked_for(tmp_path):
         Lfw(lfw(tmp_path / "lfw"), "test")
     with pytest.raises(DataError, match=r"looked for images behind data\.val_images, which is not set"):
         PersonFolders(person_folders(tmp_path / "orl"), "test")
+    root = person_pairs(tmp_path / "pairs")
+    (root / "pairs.csv").unlink()
+    with pytest.raises(
+        DataError, match=r"looked for pairs\.csv.* first,second,same .* set data\.reader=person_folders"
+    ):
+        PersonPairs(root, "val")
 
 
 @pytest.mark.data

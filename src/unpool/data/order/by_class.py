@@ -109,7 +109,10 @@ class PTimesK:
         self._seed = seed
         self._members = label.argsort(stable=True).split(counts[counts > 0].tolist())  # positions, one tensor a class
         if len(self._members) < classes:
-            raise RecipeError(f"a batch of {classes} classes, but the set has {len(self._members)}: take fewer a batch")
+            raise RecipeError(
+                f"a batch of {classes} classes, but the set has {len(self._members)}: take fewer a batch, "
+                f"train.batch={len(self._members) * samples} at most where {samples} of each are taken"
+            )
 
     @property
     def steps_per_epoch(self) -> int:

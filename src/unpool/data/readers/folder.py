@@ -114,7 +114,8 @@ class Folder(ImageFiles):
         if split in laid_out:
             return laid_out[split], None
         looked_for = [f"{name}/<class>/*.jpg" for name in SPLIT_NAMES[split]]
-        raise missing_split(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
+        looked_for += ["<class>/*.jpg"] if drawn.gives(split) else []
+        raise missing_split(self.root, split, looked_for, "folder_resnet18")
 
     def _known_classes(self, folders: dict[str, list[Path]], source: Path, split: Split) -> list[str]:
         """Names of the classes: those of the train split, if there is one; raises DataError if this split's differ."""

@@ -84,8 +84,12 @@ def hint(root: Path, recipe: str = "") -> str:
     """
     look = look_at(root) or _look_at_classes(root) or _look_at_classes(root / "train") or _look_at_files(root)
     if look and recipe and look.recipe == recipe:
-        return f". {look.what}: rename {look.rename}" if look.rename else ""
-    return f". {look}" if look else ""
+        return f". {_began(look.what)}: rename {look.rename}" if look.rename else ""
+    return f". {_began(str(look))}" if look else ""
+
+
+def _began(clause: str) -> str:
+    return clause[:1].upper() + clause[1:]
 
 
 def doubtful(names: Sequence[str], counts: Sequence[int]) -> list[str]:
@@ -206,7 +210,9 @@ def _look_at_classes(root: Path) -> Look | None:
     folders = [name for name in _holding(root, most=6) if not split_meant(name)]
     if len(folders) < 2:
         return None
-    return Look(f"{_named(root, folders)} hold images each", "if they are classes, use folder_resnet18")
+    return Look(
+        f"{_named(root, folders)} hold images each", "if they are classes, use folder_resnet18", "folder_resnet18"
+    )
 
 
 def _look_at_files(root: Path) -> Look | None:

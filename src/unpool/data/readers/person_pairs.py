@@ -12,7 +12,7 @@ from unpool.data.readers.pair_lists import Pair, read_csv_pairs
 from unpool.data.readers.paired_people import ListName, PairedPeople
 from unpool.data.readers.person_folders import people_in
 from unpool.data.readers.person_images import Calibrating, Single
-from unpool.data.readers.splits import Split, missing_split, require_split, with_exif
+from unpool.data.readers.splits import Split, not_there, require_split, with_exif
 from unpool.data.root import require_root
 from unpool.errors import DataError
 from unpool.limits import Seed
@@ -50,7 +50,11 @@ class PersonPairs(PairedPeople):
         require_root(root)
         listing = pairs if split == "val" else test_pairs
         if split != "train" and not (root / listing).is_file():
-            raise missing_split(root, split, [listing])
+            raise DataError(
+                f"{not_there(root, split, [listing])}. It lists pairs of images of people who are not learned from, "
+                "first,second,same in its first line, then such as ann/1.jpg,bob/2.jpg,0 in each; to search for people "
+                "without such a list, set data.reader=person_folders"
+            )
         lists = {name: read_csv_pairs(root, name) for name in (pairs, test_pairs) if (root / name).is_file()}
         named = {face.person for listed in lists.values() for pair in listed for face in (pair.first, pair.second)}
         album = people_in(root)
