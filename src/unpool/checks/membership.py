@@ -58,13 +58,13 @@ def _beside_the_model(setup: Setup) -> list[Tensor]:
     known = {id(weight) for weight in setup.model.parameters()}
     with setup.trying(training=True), foreign_code():
         leaves = list(leaves_of(setup.loss_of(setup.outputs(batch), batch)))
-    beside = [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in known]
+    beside: list[Tensor] = [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in known]
     if not beside or setup.step is None:
         return beside
     return _left_by_step(setup, batch, beside)
 
 
-def _left_by_step(setup: Setup, batch: Batch, beside: list[nn.Parameter]) -> list[Tensor]:
+def _left_by_step(setup: Setup, batch: Batch, beside: Sequence[Tensor]) -> list[Tensor]:
     """Those that the author's step, which may have an optimiser for them, leaves alone while the model changes."""
     watched = [*(weight for weight in setup.model.parameters() if weight.requires_grad), *beside]
     before, has_moved = [weight.detach().clone() for weight in watched], [True] * len(watched)

@@ -1,9 +1,12 @@
 """Networks for flow: flows are pixels of the image at every level, and coarse ones are carried to the fine."""
 
+import pytest
 import torch
 from torch import nn
 
 from unpool import models
+from unpool.models.flow.pyramid import comparable
+from unpool.ops.displacements import correlation
 
 
 def silent(predictors):
@@ -35,9 +38,20 @@ def test_finer_levels_of_a_pyramid_compare_what_the_coarse_flow_points_to():
     network.decoders[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     wide = torch.rand(1, 3, 32, 112)
     network(torch.cat([wide[..., 32:96], wide[..., 16:80]], dim=1))
-    middle, here = seen[0][:, 24], seen[0][:, 49:57]  # of 7 x 7 displacements; features of the first frame
-    inner = (slice(None), slice(4, 12), slice(4, 18))
-    torch.testing.assert_close(middle[inner], here.square().mean(1)[inner], rtol=1e-3, atol=1e-4)
+    cosines = seen[0][:, :49, 4:12, 4:18]  # of 7 x 7 displacements; both frames are normalised by what else they show
+    assert float(cosines[:, 24].min()) > 0.95
+    assert bool((cosines.argmax(1) == 24).all())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ground", [0.0, 50.0])
+def test_features_of_one_ground_are_compared_by_what_differs_from_it(ground):
+    """Products of features with a large common part are all alike: of cosines about the mean, one stands out."""
+    texture = torch.randn(1, 8, 12, 12, generator=torch.Generator().manual_seed(0))
+    first, second = comparable(texture + ground, texture.roll(1, 3) + ground)
+    alike = correlation(first, second, reach=1)[0, :, 2:10, 2:10]
+    assert bool((alike.argmax(0) == 5).all())
+    torch.testing.assert_close(alike[5], torch.ones(8, 8), rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()
