@@ -52,6 +52,7 @@ def test_features_of_one_ground_are_compared_by_what_differs_from_it(ground):
     alike = correlation(first, second, reach=1)[0, :, 2:10, 2:10]
     assert bool((alike.argmax(0) == 5).all())
     torch.testing.assert_close(alike[5], torch.ones(8, 8), rtol=1e-3, atol=1e-3)
+    assert float(alike[4].mean()) < 0.3
 
 
 @torch.no_grad()
