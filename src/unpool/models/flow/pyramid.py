@@ -111,7 +111,7 @@ VARIANTS = {
     "flow_pyramid": Variant(
         build=FlowPyramid,
         kind="whole",
-        params=285_080,
+        params=284_856,
         source="unpool, after PWC-Net",
         input=(6, 128, 128),
         output=((2, 128, 128), (2, 64, 64), (2, 32, 32), (2, 16, 16), (2, 8, 8)),
