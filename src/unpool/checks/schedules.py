@@ -34,8 +34,8 @@ class Plan(NamedTuple):
         return max(self.rates)
 
     @property
-    def unit(self) -> str:
-        return "batch" if self.is_by_step else "epoch"
+    def units(self) -> str:
+        return "batches" if self.is_by_step else "epochs"
 
 
 def plan_of(setup: Setup) -> Plan | None:
@@ -92,22 +92,22 @@ def look_schedule(setup: Setup) -> Finding:
 def _judged(schedule: object, plan: Plan) -> Finding:
     """Judges the rates of a run by when they are highest, and when they have run out."""
     rates, number = plan.rates, len(plan.rates)
-    curve = f"highest {plan.peak:.3g}, last {rates[-1]:.3g}, over {plan.number} {plan.unit}s"
+    curve = f"highest {plan.peak:.3g}, last {rates[-1]:.3g}, over {plan.number} {plan.units}"
     last = max((i for i, rate in enumerate(rates) if rate > FALLEN * plan.peak), default=0) + 1
     share = last / plan.number
     if share < EARLY and last < number:
         about = f"the learning rate falls to less than a hundredth of its height after {100 * share:.0f} % of the run"
-        return _wrong(f"{about} ({last} of {plan.number} {plan.unit}s)", share, (curve,))
+        return _wrong(f"{about} ({last} of {plan.number} {plan.units})", share, (curve,))
     period = schedule.T_max if isinstance(schedule, CosineAnnealingLR) else plan.number
     if 2 * period < number:
         times = number / (2 * period)
-        about = f"the cosine ends after {period} {plan.unit}s and rises again, {times:.1f} times in this run"
+        about = f"the cosine ends after {period} {plan.units} and rises again, {times:.1f} times in this run"
         return _wrong(about, period / plan.number, (curve,))
     if number > 2 and rates[-1] == plan.peak and rates[-1] > 2 * rates[0]:
         about = f"the learning rate still rises at the end of the run: from {rates[0]:.3g} to {rates[-1]:.3g}"
         return _wrong(about, 1.0, (curve,))
     if number > 2 and min(rates) == plan.peak:
-        about = f"the schedule never changes the learning rate of {plan.peak:.3g} in {plan.number} {plan.unit}s"
+        about = f"the schedule never changes the learning rate of {plan.peak:.3g} in {plan.number} {plan.units}"
         return _wrong(about, 0.0, (curve,), verdict="warn")
     return passed(f"learning rate: {curve}", share)
 
