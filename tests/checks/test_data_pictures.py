@@ -264,6 +264,22 @@ def test_joints_lie_in_the_middle_of_edges(change, cause):
     assert found(look_alignment(setup(Samples(images, change(points)), form="points"))) == [cause]
 
 
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda clean: clean, ""),
+        (lambda clean: clean.roll((3, 3), (-2, -1)), "data.mask_misaligned"),
+        (lambda clean: nn.functional.interpolate(clean, scale_factor=2.0, mode="bilinear"), ""),
+        (lambda clean: torch.cat([clean[:20], clean[20:].flip(-1)]).repeat_interleave(2, -1), "data.mask_misaligned"),
+    ],
+    ids=["as it is", "another exposure", "larger", "larger and mirrored in a half"],
+)
+def test_picture_to_be_answered_lies_on_the_input_of_whatever_size(change, cause):
+    clean = blobs(40, 1)[0]
+    noisy = clean + 0.03 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    assert found(look_alignment(setup(Samples(noisy, change(clean)), form="picture"))) == [cause]
+
+
 def test_targets_without_a_trace_in_the_pictures_are_not_accused():
     images, masks = drawn(40, 1, size=48), blobs(40, 2)[1]
     run = setup(Samples(images, masks), Samples(drawn(30, 3, size=48), blobs(30, 4)[1]), form="class map")

@@ -137,3 +137,10 @@ def test_cosines_with_the_margins_of_distances_are_named():
         return (-cosines[is_same]).relu().mean() + (cosines[~is_same] - 1).relu().mean()
 
     assert look_pairs(run(model=net(16), loss=contrastive, form="vector")).cause == "loss.pair_convention"
+
+
+@pytest.mark.parametrize(("channels", "form"), [(3, "picture"), (5, "unknown")])
+def test_target_of_another_size_is_a_picture_where_it_has_the_channels_of_the_input(channels, form):
+    larger = nn.ConvTranspose2d(3, channels, 2, 2)
+    data = [(x, torch.zeros(len(x), channels, 24, 24)) for x, _ in batches(2)]
+    assert run(model=larger, loss=F.mse_loss, train=data, val=data).target_form == form

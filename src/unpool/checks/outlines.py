@@ -67,11 +67,11 @@ def steepness(image: Tensor) -> Tensor:
 
 
 def _outline(target: Tensor, form: Form, size: tuple[int, int], reading: str) -> Tensor | None:
-    if form in ("class map", "picture"):
+    if form == "picture":  # which may be larger or smaller than the input
+        return steepness(target.float().reshape(-1, *target.shape[-2:])) if target.dim() >= 2 else None
+    if form == "class map":
         maps = target.reshape(-1, *target.shape[-2:]) if target.dim() >= 2 else None
-        if maps is None or tuple(maps.shape[-2:]) != size:
-            return None
-        return border(without_void(maps[0])) if form == "class map" else None
+        return border(without_void(maps[0])) if maps is not None and tuple(maps.shape[-2:]) == size else None
     if form == "points" and target.dim() == 2 and target.shape[1] in (2, 3):
         visible = target[:, 2] > 0 if target.shape[1] == 3 else torch.ones(len(target), dtype=torch.bool)
         return drawn_points(target[visible, :2].float(), size)

@@ -206,9 +206,8 @@ def _form_by_shape(inputs: Any, targets: Tensor, output: Any) -> Form:
         return "class map"
     if is_integer and targets.dim() == 2:
         return "tokens" if scores is None or scores.dim() == 3 else "flags"
-    if targets.dim() == 4 and image_hw == tuple(targets.shape[-2:]):
-        has_two = bool(((targets == 0) | (targets == 1)).all())
-        return "class map" if has_two and scores is not None and scores.shape[1:] == targets.shape[1:] else "picture"
+    if targets.dim() == 4:
+        return _form_of_maps(inputs, targets, scores)
     if targets.dim() == 3 and tuple(targets.shape[-2:]) == image_hw:
         return "class map"
     if targets.dim() == 3 and targets.shape[-1] in (2, 3):
@@ -216,6 +215,16 @@ def _form_by_shape(inputs: Any, targets: Tensor, output: Any) -> Form:
     if targets.dim() == 2 and bool(((targets == 0) | (targets == 1)).all()):
         return "flags"
     return "numbers" if targets.dim() <= 2 else "unknown"
+
+
+def _form_of_maps(inputs: Any, targets: Tensor, scores: Tensor | None) -> Form:
+    """Of targets (B, C, H, W): numbers at each position, of the input's size or of another."""
+    if not isinstance(inputs, Tensor) or inputs.dim() != 4:
+        return "unknown"
+    is_answered = scores is not None and scores.shape[1:] == targets.shape[1:]
+    if inputs.shape[-2:] == targets.shape[-2:]:
+        return "class map" if is_answered and bool(((targets == 0) | (targets == 1)).all()) else "picture"
+    return "picture" if is_answered and inputs.shape[1] == targets.shape[1] else "unknown"  # the rest are heat maps
 
 
 def _is_unit(vectors: Tensor) -> bool:
