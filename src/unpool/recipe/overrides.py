@@ -71,10 +71,17 @@ def apply_overrides(tree: Any, values: Mapping[str, Any]) -> Any:
     return changed
 
 
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except OSError:  # too long for a name
+        return False
+
+
 def _split(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
-    if not equals and Path(text).is_dir():
+    if not equals and _is_folder(text):
         raise RecipeError(f"{quoted(text)} is a folder; of the data set, write data.root={quote(text)}")
     if not equals or not key:
         raise RecipeError(f"override {quoted(text)} is no key=value; write, for example, train.epochs=5")
