@@ -323,6 +323,19 @@ def test_mode_without_effect_passes():
     assert look_mode(run(model=nn.Sequential(nn.Flatten(), nn.Linear(432, 3)), evaluate=training)).verdict == "pass"
 
 
+def test_peak_of_255_is_named_where_answers_are_cut_and_errors_have_a_least():
+    def score(outputs, targets):
+        squares = (outputs.clamp(0, 1) - targets).square().flatten(1).mean(1).clamp(min=1e-10)
+        return (10 * torch.log10(255**2 / squares)).mean()
+
+    assert is_named(look_second(value_run(metric=score)), "metric.disagrees")
+
+
+def test_error_that_perfect_answers_have_is_named():
+    run = value_run(metric=lambda outputs, targets: (outputs * 250 + 300 - targets).abs().mean())
+    assert is_named(look_perfect(run), "metric.not_perfect")
+
+
 def test_peak_of_255_for_values_up_to_1_is_named():
     finding = look_second(value_run(metric=lambda o, t: ratio(o, t, 255.0)))
     assert is_named(finding, "metric.disagrees")

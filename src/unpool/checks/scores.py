@@ -15,6 +15,7 @@ from unpool.tracing.foreign import foreign_code
 
 BEST = (1.0, 100.0)  # of a score of classes
 NEAR = 0.005  # of the best score, that rounding and smoothing may take
+ALIKE = 0.8  # of the larger of two scores of numbers: an error of perfect answers is 0, a quality of wrong ones low
 BLIND, USELESS = 0.85, 0.93  # of the way from the worst to the best score, that an answer without looking may reach
 NO_METRIC = "no score is known: pass metric= or evaluate=, and val="
 UNKNOWN = "what a perfect output is cannot be made from these targets and outputs"
@@ -109,6 +110,8 @@ def _perfect(setup: Setup, scorer: Scorer, ideal: Ideal, route: Route) -> Findin
     if not ideal.has_classes:
         if right == wrong or math.isnan(right):
             return _not_perfect(about, right, "the score does not depend on the answers")
+        if min(right, wrong) > ALIKE * max(right, wrong) > 0:
+            return _not_perfect(about, right, "something else than the answers makes nearly all of it")
         return passed(about, right)
     is_error = right < wrong and wrong > 0.5  # else wrong answers are right more often than perfect ones
     best = 0.0 if is_error else min(BEST, key=lambda value: abs(value - right))

@@ -1,5 +1,6 @@
 """Scores written a second time, by plain counting, to compare a run's metric with."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -99,19 +100,25 @@ def _of_signs(ideal: Ideal, target: Tensor) -> Iterator[Second]:
 
 
 def _of_values(target: Tensor) -> Iterator[Second]:
-    def errors(outputs: Tensor) -> Tensor:
-        return (outputs - target).double().flatten(1)
-
     peak = float(target.max())
-    yield Second("the mean squared error", lambda outputs: float(errors(outputs).square().mean()))
-    yield Second("the mean absolute error", lambda outputs: float(errors(outputs).abs().mean()))
-    yield Second("the root of the mean squared error", lambda outputs: float(errors(outputs).square().mean().sqrt()))
+    top = 1.0 if peak < 128 else 255.0
+    yield from _of_errors(lambda outputs: (outputs - target).double().flatten(1), peak, "")
+    cut = f", of answers that are cut to 0 to {top:.0f}"
+    yield from _of_errors(lambda outputs: (outputs.clamp(0, top) - target).double().flatten(1), peak, cut)
+
+
+def _of_errors(errors: Callable[[Tensor], Tensor], peak: float, cut: str) -> Iterator[Second]:
+    yield Second(f"the mean squared error{cut}", lambda outputs: float(errors(outputs).square().mean()))
+    yield Second(f"the mean absolute error{cut}", lambda outputs: float(errors(outputs).abs().mean()))
+    yield Second(
+        f"the root of the mean squared error{cut}", lambda outputs: float(errors(outputs).square().mean() ** 0.5)
+    )
     for most, is_pooled in ((most, is_pooled) for is_pooled in (False, True) for most in (1.0, 2.0, 255.0)):
         ratio = _ratio(errors, most, is_pooled=is_pooled)
         mean = "ratio of the mean squared error over all samples" if is_pooled else "mean over samples of the ratio"
-        name = f"the {mean}, in dB, of the peak {most:.0f} to the noise"
+        name = f"the {mean}, in dB, of the peak {most:.0f} to the noise{cut}"
         is_wrong = peak < 128 if most == 255 else peak > 128
-        shift = 20 * torch.log10(torch.tensor(most / (255.0 if peak > 128 else 1.0))).item()
+        shift = 20 * math.log10(most / (255.0 if peak > 128 else 1.0))
         yield Second(
             name,
             ratio,
