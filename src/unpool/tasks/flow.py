@@ -34,7 +34,7 @@ from unpool.tasks.pair_targets import (
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 1_000_000  # pixels (B * H * W) that go through a network at once
-OVERLAP = 512  # pixels that neighbouring parts share: `flow_pyramid` follows and sees 255 to either side
+OVERLAP = 768  # pixels that neighbouring parts share: `flow_pyramid` follows and sees 382 to either side
 AXES = 2
 _LEAST_SQUARE = 1e-6  # below which the length of an error has a gradient that fades
 

@@ -47,11 +47,11 @@ def test_finer_levels_of_a_pyramid_compare_what_the_coarse_flow_points_to():
 @pytest.mark.parametrize("ground", [0.0, 50.0])
 def test_features_of_one_ground_are_compared_by_what_differs_from_it(ground):
     """Products of features with a large common part are all alike: of cosines about the mean, one stands out."""
-    texture = torch.randn(1, 8, 12, 12, generator=torch.Generator().manual_seed(0))
+    texture = torch.randn(1, 8, 32, 32, generator=torch.Generator().manual_seed(0))
     first, second = comparable(texture + ground, texture.roll(1, 3) + ground)
-    alike = correlation(first, second, reach=1)[0, :, 2:10, 2:10]
+    alike = correlation(first, second, reach=1)[0, :, 8:24, 8:24]
     assert bool((alike.argmax(0) == 5).all())
-    torch.testing.assert_close(alike[5], torch.ones(8, 8), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(alike[5], torch.ones(16, 16), rtol=1e-3, atol=1e-3)
     assert float(alike[4].mean()) < 0.3
 
 

@@ -3,10 +3,12 @@
 The pyramid, the warping and the partial correlation are those of PWC-Net (Sun et al. 2018, arXiv:1709.02371, section
 3); widths and depth are ours, so small that the network learns on two cores: four levels, of strides 2 to 16, each
 with its decoder of three convolutions, and no context network. The stride of the finest flow is 2, not 4: scenes of
-128 pixels have thin things. Features are normalised over each frame, as RAFT's are (Teed and Deng 2020,
-arXiv:2003.12039), and compared as cosines: of plain products those of two grounds of one colour drown the texture, and
-nothing is learned.
+128 pixels have thin things. Frames and features are normalised around each position (local contrast, as Jarrett et al.
+2009, "What is the best multi-stage architecture for object recognition?"), and features compared as cosines: of plain
+products those of two grounds of one colour drown the texture, and nothing is learned.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,8 @@ from unpool.ops.displacements import correlation, resized_flow, warped
 from unpool.types import Auxiliary
 
 SLOPE = 0.1
-_LEAST = 1e-3  # of a deviation
+FRAME, FEATURES = 15, 9  # pixels of the squares in which contrasts are taken
+_LEAST = 1e-4  # of a variance
 START = 1e-2  # deviation of the initial weights of what gives the flow: at first nothing moves
 
 
@@ -44,7 +47,7 @@ class FlowPyramid(nn.Module):
         widths = [width * (2 + level) // 2 for level in range(depth)]
         inputs = [channels_of_frame(in_channels, num_classes), *widths]
         self.features = nn.ModuleList(
-            nn.Sequential(_normed(before, after, stride=2), _normed(after, after))
+            nn.Sequential(_conv(before, after, stride=2), _conv(after, after))
             for before, after in zip(inputs, widths, strict=False)
         )
         compared = (2 * reach + 1) ** 2
@@ -63,7 +66,7 @@ class FlowPyramid(nn.Module):
 
     def forward(self, image: Tensor) -> Auxiliary:
         first, second = image.chunk(2, dim=1)
-        both, maps = torch.cat([first, second]), []
+        both, maps = contrast(torch.cat([first, second]), FRAME), []
         for block in self.features:
             both = block(both)
             maps.append(both.chunk(2))
@@ -86,32 +89,38 @@ def _in_pixels(flow: Tensor, image: Tensor) -> Tensor:
     return flow * flow.new_tensor(times).view(1, AXES, 1, 1)
 
 
-def comparable(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (B, C, H, W) of both frames, less the mean of both, each position of length sqrt(C).
+def contrast(maps: Tensor, window: int) -> Tensor:
+    """Maps (B, C, H, W) less their mean in a square around each position, over their deviation in it.
 
-    So their mean product (`ops.displacements.correlation`) is the cosine of what differs from the frames' mean.
+    Example:
+        >>> ramp = torch.arange(5.0).expand(1, 1, 5, 5)
+        >>> round(float(contrast(ramp + 100, 3)[0, 0, 2, 2]), 4)
+        0.0
     """
-    both = torch.stack([here, there])
-    both = both - both.mean((0, 3, 4), keepdim=True)
-    both = both / both.std((0, 3, 4), keepdim=True).clamp_min(_LEAST)
-    first, second = nn.functional.normalize(both, dim=2) * here.shape[1] ** 0.5
+    mean = partial(nn.functional.avg_pool2d, kernel_size=window, stride=1, padding=window // 2, count_include_pad=False)
+    middle = mean(maps)
+    return (maps - middle) / (mean(maps.square()) - middle.square()).clamp_min(_LEAST).sqrt()
+
+
+def comparable(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Local contrasts of the features (B, C, H, W) of both frames, each position of length sqrt(C).
+
+    So their mean product (`ops.displacements.correlation`) is the cosine of what differs from the surroundings.
+    """
+    both = nn.functional.normalize(contrast(torch.cat([here, there]), FEATURES), dim=1) * here.shape[1] ** 0.5
+    first, second = both.chunk(2)
     return first, second
 
 
-def _normed(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
-    norm = nn.InstanceNorm2d(after)
-    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), norm, nn.LeakyReLU(SLOPE))
-
-
-def _conv(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, after, 3, 1, 1), nn.LeakyReLU(SLOPE))
+def _conv(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1), nn.LeakyReLU(SLOPE))
 
 
 VARIANTS = {
     "flow_pyramid": Variant(
         build=FlowPyramid,
         kind="whole",
-        params=284_856,
+        params=285_080,
         source="unpool, after PWC-Net",
         input=(6, 128, 128),
         output=((2, 128, 128), (2, 64, 64), (2, 32, 32), (2, 16, 16), (2, 8, 8)),
