@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision.ops import FrozenBatchNorm2d
 
 from tests.checks.small_setups import NONE, PASS, classes, drawn, seen, setup, small_net
 from unpool.checks.norm_statistics import look_evaluation_repeats, look_gap, look_other_statistics
@@ -201,3 +202,13 @@ def test_running_statistics_that_do_not_describe_the_batches_are_named():
 
 def test_network_that_is_given_in_evaluation_mode_without_its_step_is_a_warning():
     assert seen(look_frozen, setup(normed().eval(), classes(), CE)) == {("warn", "norm.frozen")}
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_norms_of_buffers_are_named_where_nothing_was_loaded_into_them(is_loaded):
+    net = normed()
+    for i in (1, 4):
+        net[i] = FrozenBatchNorm2d(net[i].num_features)
+        if is_loaded:
+            net[i].running_var.mul_(0.5)
+    assert seen(look_frozen, setup(net, classes(), CE)) == (PASS if is_loaded else {("fail", "norm.frozen")})

@@ -27,6 +27,8 @@ SMALL_FAIL, SMALL_WARN = 2, 3  # samples of a batch
 ALIKE = 0.5  # variance inside of batches over that of the set; of a shuffled set 1 but for a few percent
 RESIDUAL_FAIL, RESIDUAL_WARN = 0.5, 0.2  # share of the first statistics that is left at the end
 FAST = 0.5  # momentum from which the statistics are those of the last batch or two
+FROZEN = "FrozenBatchNorm2d"  # torchvision's, which takes long to import
+NEW = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
 
 
 def look_batch(setup: Setup) -> list[Finding]:
@@ -239,6 +241,19 @@ def _has_new_weights(norm: _BatchNorm) -> bool:
     return bool(((scale == 1).all() | (scale == 0).all()) & (shift == 0).all())
 
 
+def _of_buffers(model: nn.Module) -> list[Finding]:
+    """Norms that hold scale, shift and statistics as buffers (torchvision's FrozenBatchNorm2d), all of them new."""
+    norms = {name: dict(m.named_buffers()) for name, m in model.named_modules() if type(m).__name__ == FROZEN}
+    new = [name for name, held in norms.items() if all(bool((held[key] == value).all()) for key, value in NEW.items())]
+    if not new or len(new) < len(norms):
+        return []
+    return [Finding(
+        "fail", f"{len(new)} norms cannot learn and are as they were made: scale 1, shift 0, mean 0 and variance 1. "
+        "Nothing was loaded into them, and they do nothing.", 1.0, "norm.frozen",
+        "Load trained weights into them, or train from scratch with batch or group norm.", tuple(new[:8]),
+    )]  # fmt: skip
+
+
 def look_frozen(setup: Setup) -> list[Finding]:
     """Tells in which mode the network is trained, and whether frozen weights are those of a trained network."""
     modes = setup_modes(setup)
@@ -255,7 +270,7 @@ def look_frozen(setup: Setup) -> list[Finding]:
                 "model.eval().",
             tuple(moved[:8]),
         )]  # fmt: skip
-    results = []
+    results = _of_buffers(setup.model)
     still = [name for name, norm in norms.items() if not modes.get(name, True) and is_fresh(norm)]
     trained = [name for name in still if any(weight.requires_grad for weight in norms[name].parameters())]
     new = [] if trained else [name for name in still if _has_new_weights(norms[name])]
