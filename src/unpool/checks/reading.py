@@ -1,8 +1,11 @@
 """What the network reads: all of each picture, no other picture of the batch, and enough around each position."""
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from unpool.checks.answers import targets_of
 from unpool.checks.findings import Check, Finding, not_applicable, passed
@@ -11,6 +14,12 @@ from unpool.checks.source import picked
 from unpool.checks.structure import has_large_stride, images_of, unread_share, with_images
 from unpool.tracing.recorder import tensors_of
 
+TRAINING = 5  # place of the argument `training` of a batch norm
+AXIS_0 = (
+    "Look in forward for view, reshape, transpose, and softmax, a mean or normalize over axis 0: flatten with "
+    "x.flatten(1), and exchange axes with permute, not with view."
+)
+STATISTICS = "Keep running statistics (track_running_stats=True) and do not call F.batch_norm with training=True."
 UNREAD_FAIL = 0.1  # of the pixels; the border that a stride leaves over is less
 FIELD_FAIL, FIELD_WARN = 0.25, 0.5  # of the typical width of a thing
 PIXELS_FAIL, PIXELS_WARN = 3, 5  # that the last map of a network for whole pictures reads: an edge needs 3
@@ -102,9 +111,7 @@ def look_batch_mixing(setup: Setup) -> list[Finding]:
     if structural:
         return [Finding(
             "fail", "The output of the first sample depends on the picture of the second.", 1.0, "network.batch_mixing",
-            "Look in forward for view, reshape, transpose, softmax or a mean over axis 0: flatten with x.flatten(1), "
-            "and "
-            "exchange axes with permute, not with view.", _flattening(setup),
+            AXIS_0, _flattening(setup),
         )]  # fmt: skip
     measured = _mixed_by_exchange(setup)
     if measured is None and structural is None:
@@ -112,12 +119,31 @@ def look_batch_mixing(setup: Setup) -> list[Finding]:
     if not measured:
         return [passed("Exchanging one picture of a batch changes no other answer in evaluation mode.", 0.0)]
     without = [name for name, m in setup.model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is None]
+    by_norm = bool(without) or _takes_statistics(setup)
     return [Finding(
         "fail", "In evaluation mode the answer to one picture depends on the others of the batch.", measured,
-        "norm.dropout_in_eval" if without or structural is False else "network.batch_mixing",
-        "Keep running statistics (track_running_stats=True) and do not call F.batch_norm with training=True.",
+        "norm.dropout_in_eval" if by_norm else "network.batch_mixing", STATISTICS if by_norm else AXIS_0,
         tuple(f"{name} keeps no running statistics" for name in without),
     )]  # fmt: skip
+
+
+class _BatchNorms(TorchFunctionMode):
+    """Notes whether a batch norm is called with the statistics of its batch."""
+
+    takes_them = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (nn.functional.batch_norm, torch.batch_norm):
+            self.takes_them |= bool(kwargs.get("training", args[TRAINING] if len(args) > TRAINING else False))
+        return func(*args, **kwargs)
+
+
+def _takes_statistics(setup: Setup) -> bool:
+    noted = _BatchNorms()
+    with setup.trying(training=False), torch.no_grad(), noted:
+        setup.outputs(setup.first_pass.batch)
+    return noted.takes_them
 
 
 def _flattening(setup: Setup) -> tuple[str, ...]:
