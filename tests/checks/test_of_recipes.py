@@ -34,3 +34,11 @@ def test_hidden_parts_are_hidden_to_the_checks_of_a_recipe(parts_run):
 def test_whole_file_is_asked_by_its_path(parts_run):
     assert parts_run.val.asked(0).endswith(".png")
     assert parts_run.seen_val.where(0).endswith(".png")
+
+
+@pytest.mark.parametrize("name", ["scenes_mc_cnn", "scenes_mc_cnn_fast", "scenes_flow_pyramid"])
+def test_loss_of_pairs_takes_what_their_network_gives_the_checks(name):
+    few = {"data.count": 4, "data.workers": 0, "train.batch": 2, "train.epochs": 1, "train.precision": "float32"}
+    asked = setup_of(load_recipe(name, few), budget=Budget(5))
+    batch = asked.train.batches(1)[0]
+    assert torch.isfinite(asked.loss(asked.forward(asked.model, batch), batch))

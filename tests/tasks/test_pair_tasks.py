@@ -79,7 +79,7 @@ def test_answer_of_scores_is_that_of_what_tiles_are_joined_of():
     batch = batch_of(StereoScenes, GREY)
     with torch.inference_mode():
         direct = task.eval().answer(network.eval(), batch)
-        joined = task.decode(task.output(network, batch), {"image": batch["image"]})
+        joined = task.decode(task.output_of_part(network, batch), {"image": batch["image"]})
     assert all(direct[key].equal(joined[key]) for key in ("disparity", "checked"))
     assert direct["disparity"].shape == (2, 32, 32)
 

@@ -200,7 +200,7 @@ class Ensemble(Predictor):
         asked = []
         for view in self.views:
             seen = shown(view, part)
-            scores = task.output(member.predictor.model, {"image": normalize(seen)})
+            scores = task.output_of_part(member.predictor.model, {"image": normalize(seen)})
             scores = undone(view, scores[..., : seen.shape[-2], : seen.shape[-1]])
             asked.append(self._in_order(task, scores, member, view))
         return task.averaged(asked)

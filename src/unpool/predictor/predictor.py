@@ -223,7 +223,7 @@ class Predictor:
 
         def scores_of(part: Tensor) -> Tensor:
             """Scores of uint8 images (B, C, H, W), without those of the padding."""
-            scores = task.output(self.model, {"image": preprocessing.normalize(part)})
+            scores = task.output_of_part(self.model, {"image": preprocessing.normalize(part)})
             return scores[..., : part.shape[-2], : part.shape[-1]]
 
         sides = tile_sides(self.model, multiple=preprocessing.multiple, tile=self.tile, overlap=self.overlap)

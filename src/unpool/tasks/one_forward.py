@@ -86,6 +86,10 @@ class Maps(OneForward):
 
     maps: Mapping[str, torch.dtype] = {}
 
+    def output_of_part(self, model: nn.Module, inputs: Batch) -> Tensor:
+        """What parts of a large image are joined of, (B, N, H, W); `decode` takes it as it takes an output."""
+        return self.output(model, inputs)
+
 
 class Vectors(OneForward):
     """A task that answers with `embedding`, a vector of length 1, near where two images show the same."""

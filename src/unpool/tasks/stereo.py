@@ -125,15 +125,15 @@ class Stereo(Maps):
             )
         return scores
 
-    def output(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B, 2, H, W): the disparity, and 1 where it passed the check: what parts of a large image are joined of."""
+    def output_of_part(self, model: nn.Module, inputs: Batch) -> Tensor:
+        """(B, 2, H, W): the disparity, and 1 where it passed the check."""
         overlap = max(OVERLAP, 2 * (self.disparities + SEEN))  # the right image's part shows what the left one's does
         sides = tile_sides(model, multiple=self.multiple, overlap=overlap)
 
         def maps_of(part: Tensor) -> Tensor:
             return self._maps_of(to_float32(self.forward(model, {"image": part})))
 
-        return predict_scores(maps_of, batch["image"], limit=LIMIT, **sides)
+        return predict_scores(maps_of, inputs["image"], limit=LIMIT, **sides)
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         """The loss of a batch; in training, networks that can compare features score two disparities a pixel only."""
@@ -196,7 +196,7 @@ class Stereo(Maps):
         return truth.where(is_learned, 0), is_learned
 
     def decode(self, output: Tensor, inputs: Batch) -> Prediction:
-        """Disparities and whether they passed the check, of scores (B, D, H, W) or of what `output` made of them.
+        """Disparities and whether they passed the check, of scores (B, D, H, W) or of what `output_of_part` made of them.
 
         Returns:
             disparity (B, H, W) float32, checked (B, H, W) bool; lists of B (H, W) where sizes differ.
