@@ -12,10 +12,11 @@ from benchmarks.record import RESULTS, ROOT
 HEAD = """# Results
 
 Written by `make results` from `benchmarks/results/*.json`; do not edit. The first table has one row a claim and names
-the file and the key that hold it; the second says how each file was measured. The files also hold what a claim sums up.
+the file and the key that hold it; the second says how each file was measured. The files also hold what a claim sums up,
+and the claims of a long file beyond its first ones.
 """
 KEYS = ("rows", "command", "seed", "wall_s", "machine", "date", "commit")
-MOST_LINES = 250
+MOST_LINES, MOST_CLAIMS = 250, 6  # of the page, of a file
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -58,10 +59,16 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _claims(name: str, result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (f"{name.replace('_', ' ')}: {row['what']}", row["figure"], row["reference"], f"`{name}.json: rows.{number}`")
-        for number, row in enumerate(result["rows"])
+    title, rows = name.replace("_", " "), result["rows"]
+    shown = MOST_CLAIMS if len(rows) > MOST_CLAIMS + 1 else len(rows)
+    lines: list[tuple[str, ...]] = [
+        (f"{title}: {row['what']}", row["figure"], row["reference"], f"`{name}.json: rows.{number}`")
+        for number, row in enumerate(rows[:shown])
     ]
+    if shown < len(rows):
+        what, where = f"{title}: {len(rows) - shown} more", f"`{name}.json: rows.{shown}` to `rows.{len(rows) - 1}`"
+        lines.append((what, "in the file", "", where))
+    return lines
 
 
 def _origin(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -43,9 +43,18 @@ def test_results_page_holds_every_row_and_its_origin(tmp_path: Path) -> None:
     assert "| speed.json | `python -m benchmarks.x` | 7 | 3 min | " in page
 
 
-def test_results_page_that_would_be_too_long_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [Row(what=f"network {number}", figure="1") for number in range(250)]
+def test_results_page_counts_the_claims_that_a_long_file_keeps(tmp_path: Path) -> None:
+    rows = [Row(what=f"network {number}", figure="1") for number in range(20)]
     write_result(tmp_path / "a.json", rows, command="c", seed=0, wall_s=1.0)
+    assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 0
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "| a: network 5 | 1 |  | `a.json: rows.5` |" in page
+    assert "| a: 14 more | in the file |  | `a.json: rows.6` to `rows.19` |" in page
+
+
+def test_results_page_that_would_be_too_long_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(125):
+        _write(tmp_path, f"set_{number}")
     assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 1
     assert "at most 250: write one row a claim" in capsys.readouterr().err
     assert not (tmp_path / "RESULTS.md").exists()
