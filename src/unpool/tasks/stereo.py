@@ -196,7 +196,7 @@ class Stereo(Maps):
         return truth.where(is_learned, 0), is_learned
 
     def decode(self, output: Tensor, inputs: Batch) -> Prediction:
-        """Disparities and whether they passed the check, of scores (B, D, H, W) or of what `output_of_part` made of them.
+        """Disparities and whether they passed the check, of scores (B, D, H, W) or of what `output_of_part` gives.
 
         Returns:
             disparity (B, H, W) float32, checked (B, H, W) bool; lists of B (H, W) where sizes differ.
