@@ -3,15 +3,16 @@
 Networks are trained by `unpool train` as processes of their own; one that was cut off goes on where it was saved: call
 the command again. All are measured on the split `test`, which no training and no choice of weights has seen; the first
 network of each part is the one that is judged. Block matching compares squares by normalised cross-correlation, with
-the winner of each pixel and then with the same left-right check, interpolation and median as the network; of the
-windows the best one is taken on the very pairs that are measured, which favours it. Farnebäck's method and DIS are
-OpenCV's, each at its best setting of several, chosen in the same way.
+the winner of each pixel, then with the same left-right check, interpolation and median as the network, then also with
+the network's semi-global step; the network stands beside it without that step too. Of windows and penalties the best
+are taken on the very pairs that are measured, which favours it. Semi-global block matching, Farnebäck's method and DIS
+are OpenCV's, each at its best setting of several, chosen in the same way.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +28,17 @@ from unpool import load, load_recipe
 from unpool.assemble.data import make_reader
 from unpool.metrics.pixel_errors import PixelErrors
 from unpool.ops.drawing_motion import disparity_colours, flow_colours
-from unpool.ops.stereo import disparities_of, winner_takes_all
+from unpool.ops.semi_global import semi_global_scores
+from unpool.ops.stereo import disparities_of, interpolated, median_filtered, winner_takes_all, within
 from unpool.types import Sample
 
 WINDOWS = (3, 5, 7, 9, 11, 13, 15, 17, 21)
 STEREO = {"mc_cnn_wide": ("scenes_mc_cnn", ()), "mc_cnn_fast": ("scenes_mc_cnn_fast", ())}
 FLOW = {"flow_pyramid": ("scenes_flow_pyramid", ())}
-AIMS = {"bad3_visible": 3.0, "epe": 2.0}  # times below the best classical method
+PENALTIES = ((0.02, 0.1), (0.05, 0.2), (0.1, 0.4), (0.2, 0.8))  # of a change of disparity, beside correlations
+AIMS = {"bad3_visible": 3.0, "epe": 2.0}  # times below the best classical method without a semi-global step
+SEMI_GLOBAL = "semi-global"  # in the name of a method that has such a step
+WITHOUT = "winner of each pixel"
 FIGURES = ("bad3_visible", "bad3", "bad1_visible", "bad1", "epe_visible", "epe")
 SHOWN = 4  # pairs of a picture
 _LEAST_VARIANCE = 1e-3
@@ -53,7 +58,7 @@ def pairs(recipe: str, count: int | None) -> list[Sample]:
     return [reader[index] for index in range(len(reader))]
 
 
-def scored(method: str, setting: str, key: str, answers: Iterator[Tensor], samples: Sequence[Sample]) -> Scored:
+def scored(method: str, setting: str, key: str, answers: Iterable[Tensor], samples: Sequence[Sample]) -> Scored:
     """The figures of a method from its answers, one a pair."""
     errors = PixelErrors("flow" if key == "flow" else "disparity")
     for answer, sample in zip(answers, samples, strict=True):
@@ -83,19 +88,48 @@ def _mean_around(values: Tensor, window: int) -> Tensor:
 
 
 def block_matching(samples: Sequence[Sample], disparities: int) -> list[Scored]:
-    """Block matching at its best window, plain and with the network's steps behind it."""
-    ways: dict[str, Callable[[Tensor], Tensor]] = {
-        "block matching": lambda scores: winner_takes_all(scores)[0],
-        "block matching, checked and filled": lambda scores: disparities_of(scores)[0][0],
+    """Block matching at its best window: plain, and with the network's steps behind it."""
+    ways: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
+        ("block matching", ""): lambda scores: winner_takes_all(within(scores))[0],
+        ("block matching, checked and filled", ""): lambda scores: disparities_of(scores)[0][0],
     }
-    tried: dict[str, list[Scored]] = {name: [] for name in ways}
+    for penalties in PENALTIES:
+        ways[f"block matching, {SEMI_GLOBAL}, checked and filled", f", penalties {penalties[0]:g} {penalties[1]:g}"] = (
+            partial(_semi_global, penalties=penalties)
+        )
+    tried: dict[str, list[Scored]] = {name: [] for name, _ in ways}
     for window in WINDOWS:
         every = [correlations(sample["image"], window, disparities) for sample in samples]
-        for name, way in ways.items():
-            tried[name].append(scored(name, f"{window}x{window}", "disparity", map(way, every), samples))
-            bad = tried[name][-1].figures["bad3_visible"]
-            print(f"{name}, {window}x{window}: bad 3.0 {bad:.2%} of visible", flush=True)
+        for (name, setting), way in ways.items():
+            asked = f"{window}x{window}{setting}"
+            tried[name].append(scored(name, asked, "disparity", map(way, every), samples))
+            print(f"{name}, {asked}: bad 3.0 {tried[name][-1].figures['bad3_visible']:.2%} of visible", flush=True)
     return [min(ones, key=lambda one: one.figures["bad3_visible"]) for ones in tried.values()]
+
+
+def _semi_global(scores: Tensor, *, penalties: tuple[float, float]) -> Tensor:
+    return disparities_of(semi_global_scores(scores.float(), penalties))[0][0]
+
+
+def opencv_stereo(samples: Sequence[Sample], disparities: int) -> Scored:
+    """OpenCV's semi-global block matching at its best window."""
+    import cv2
+
+    tried = []
+    for window in (3, 5, 7, 9, 11):
+        count = -(-disparities // 16) * 16  # a multiple of 16
+        cost = window * window
+        method = cv2.StereoSGBM.create(0, count, window, P1=8 * cost, P2=32 * cost, disp12MaxDiff=1, uniquenessRatio=5)
+        answers = [_sgbm(method, sample["image"], count) for sample in samples]
+        tried.append(scored(f"OpenCV's {SEMI_GLOBAL} matching", f"{window}x{window}", "disparity", answers, samples))
+    return min(tried, key=lambda one: one.figures["bad3_visible"])
+
+
+def _sgbm(method: Any, image: Tensor, count: int) -> Tensor:
+    """Its disparities, in front of the left image the colour of its border; what it leaves out is filled as ours."""
+    left, right = (np.pad(half.numpy(), ((0, 0), (count, 0)), "edge") for half in image)
+    found = torch.from_numpy(method.compute(left, right)[:, count:].astype(np.float32) / 16)[None]
+    return median_filtered(interpolated(found, found >= 0))[0]
 
 
 def flow_methods() -> dict[str, dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]]:
@@ -176,18 +210,39 @@ def in_table(scores: Sequence[Scored]) -> list[list[str]]:
     return [head, *lines]
 
 
-def verdict(name: str, scores: Sequence[Scored], networks: Sequence[Scored]) -> Row:
-    """How many times the first network is below the best classical method, and what was asked."""
-    classical, ours = min(scores, key=lambda s: s.figures[name]), networks[0]
+def verdicts(name: str, scores: Sequence[Scored], networks: Sequence[Scored]) -> list[Row]:
+    """How many times the first network is below the best classical method, and what was asked.
+
+    Where methods have a semi-global step, like with like too: the network without it, and the best method with it.
+    """
+    plain = [one for one in scores if SEMI_GLOBAL not in one.method]
+    rows = [_below(name, plain, networks[0], f"at least {AIMS[name]:g} times")]
+    without = [one for one in networks if one.method == f"{networks[0].method}, {WITHOUT}"]
+    rows += [_below(name, plain, one, "") for one in without]
+    if len(plain) < len(scores):
+        rows.append(_below(name, scores, networks[0], ""))
+    return rows
+
+
+def _below(name: str, scores: Sequence[Scored], ours: Scored, reference: str) -> Row:
+    classical = min(scores, key=lambda s: s.figures[name])
     times = classical.figures[name] / max(ours.figures[name], 1e-9)
     what = f"{name}: {ours.method} below {classical.method}"
-    return Row(what=what, figure=f"{times:.2f} times", reference=f"at least {AIMS[name]:g} times")
+    return Row(what=what, figure=f"{times:.2f} times", reference=reference)
+
+
+def without_semi_global(run: Path, name: str, samples: Sequence[Sample]) -> Scored:
+    """A network's answers as the winners of its scores, checked and filled."""
+    predictor = load(run)
+    predictor.task.penalties = None
+    answers = (predictor.predict(sample["image"])["disparity"] for sample in samples)
+    return scored(f"{name}, {WITHOUT}", "", "disparity", answers, samples)
 
 
 def draw(runs: Path, samples: Mapping[str, Sequence[Sample]], out: Path) -> None:
     """Pictures of pairs, truth and answers: out/stereo.png and out/flow.png."""
     for key, run in (("disparity", runs / "matching-mc_cnn_wide"), ("flow", runs / "matching-flow_pyramid")):
-        if not (run / "metrics.json").is_file():
+        if key not in samples or not (run / "metrics.json").is_file():
             continue
         predictor, lines = load(run), []
         for sample in samples[key][:SHOWN]:
@@ -220,11 +275,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         key, aim = ("disparity", "bad3_visible") if part == "stereo" else ("flow", "epe")
         samples[key] = pairs(recipe, options.pairs)
         disparities = load_recipe(recipe).task.options.get("disparities", 0)
-        classical = block_matching(samples[key], disparities) if part == "stereo" else classical_flow(samples[key])
         ours, rows, spent_s = by_networks(networks, options.runs, overrides=options.set, count=options.pairs)
+        if part == "stereo":
+            classical = [*block_matching(samples[key], disparities), opencv_stereo(samples[key], disparities)]
+            ours.append(without_semi_global(options.runs / f"matching-{ours[0].method}", ours[0].method, samples[key]))
+        else:
+            classical = classical_flow(samples[key])
         table = in_table([*classical, *ours])
         print("\n".join("  ".join(line) for line in table))
-        rows = [verdict(aim, classical, ours), *rows]
+        rows = [*verdicts(aim, classical, ours), *rows]
         print("\n".join(f"{row.what}: {row.figure} ({row.reference})" for row in rows))
         if options.pairs is None and not options.set:
             wall_s = max(spent_s, time.monotonic() - started_s)

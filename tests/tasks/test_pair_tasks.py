@@ -8,6 +8,7 @@ from unpool.data.augment import Collate
 from unpool.data.pair_scenes import FlowScenes, StereoScenes
 from unpool.errors import RecipeError
 from unpool.ops.preprocessing import Preprocessing
+from unpool.predictor.predictor import Predictor
 from unpool.tasks.pair_targets import in_words
 from unpool.training.step import total_loss
 from unpool.types import DataInfo, Decoding
@@ -84,17 +85,47 @@ def test_answer_of_scores_is_that_of_what_tiles_are_joined_of():
     assert direct["disparity"].shape == (2, 32, 32)
 
 
-def test_disparity_longer_than_the_overlap_of_parts_is_seen_in_each(monkeypatch):
-    """A wall that lies 250 pixels off, in an image that goes in two parts."""
-    monkeypatch.setattr("unpool.tasks.stereo.LIMIT", 4000)
+@pytest.fixture(scope="module")
+def far_wall():
+    """A task, a network and a pair (2, 4, 1792) of a wall that lies 250 pixels off, and of which a part shows 1024."""
     torch.manual_seed(0)
     network = models.build("mc_cnn_fast_kitti", width=8, in_channels=2, num_classes=260).eval()
     task = tasks.build("stereo", DataInfo(), options={"disparities": 260}, preprocessing=GREY)
-    wall = torch.rand(1, 1, 4, 1792 + 250)
-    image = torch.cat([wall[..., :1792], wall[..., 250:]], dim=1)
+    wall = torch.randint(0, 256, (1, 4, 1792 + 250), dtype=torch.uint8)
+    return task, network, torch.cat([wall[..., :1792], wall[..., 250:]])
+
+
+def is_right(disparity):
+    return bool(((disparity - 250).abs() < 1)[..., 250:].float().mean() > 0.98)
+
+
+def test_parts_of_a_large_pair_show_the_partner_of_each_pixel(far_wall, monkeypatch):
+    monkeypatch.setattr("unpool.tasks.stereo.NUMBERS", 260 * 4000)
+    task, network, image = far_wall
+    inputs, widths = {"image": GREY.normalize(image[None])}, []
+    with torch.inference_mode(), network.register_forward_hook(lambda *given: widths.append(given[1][0].shape[-1])):
+        assert is_right(task.answer(network, inputs)["disparity"])
+        assert is_right(task.decode(task.output_of_part(network, inputs), inputs)["disparity"])
+    assert set(widths) == {1024}
+
+
+def test_parts_that_predict_makes_show_the_partner_of_each_pixel(far_wall):
+    task, network, image = far_wall
+    assert is_right(Predictor(network, GREY, DataInfo(), task, limit=4000).predict(image)["disparity"])
+
+
+def test_large_pair_is_worked_on_in_parts_of_few_rows(monkeypatch):
+    task, network = stereo()
+    inputs = {"image": torch.rand(1, 2, 300, 40)}
     with torch.inference_mode():
-        disparity = task.answer(network, {"image": image})["disparity"]
-    assert ((disparity - 250).abs() < 1)[..., 250:].float().mean() > 0.98
+        whole = task.answer(network.eval(), inputs)["disparity"]
+        monkeypatch.setattr("unpool.tasks.stereo.NUMBERS", 10 * 300)
+        heights = []
+        with network.register_forward_hook(lambda *given: heights.append(given[1][0].shape[-2])):
+            parts = task.answer(network, inputs)["disparity"]
+    assert len(heights) > 1
+    assert max(heights) < 300
+    assert (parts - whole).abs().max() < 1e-4
 
 
 def test_parts_of_a_large_image_share_what_a_pyramid_sees(monkeypatch):

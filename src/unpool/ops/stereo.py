@@ -42,6 +42,13 @@ def matching_scores(left: Tensor, right: Tensor, disparities: int) -> Tensor:
     return torch.stack(padded, dim=1)
 
 
+def within(scores: Tensor) -> Tensor:
+    """Scores (B, D, H, W), minus infinity where the partner lies beside the right image."""
+    columns = torch.arange(scores.shape[-1], device=scores.device)
+    disparities = torch.arange(scores.shape[1], device=scores.device)
+    return scores.masked_fill(disparities[:, None, None] > columns, -torch.inf)
+
+
 def seen_from_right(scores: Tensor) -> Tensor:
     """(B, D, H, W) the same scores by the pixels of the right image: R(x, d) = S(x + d, d).
 
@@ -137,6 +144,6 @@ def disparities_of(scores: Tensor) -> tuple[Tensor, Tensor]:
         >>> disparity.shape, is_kept.dtype
         (torch.Size([1, 6, 9]), torch.bool)
     """
-    left, right = winner_takes_all(scores), winner_takes_all(seen_from_right(scores))
+    left, right = winner_takes_all(within(scores)), winner_takes_all(seen_from_right(scores))
     is_kept = is_consistent(left, right)
     return median_filtered(interpolated(left, is_kept)), is_kept

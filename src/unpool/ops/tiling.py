@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unpool.ops.layout import along, neighbours, shown_part
 
 Network = Callable[[Tensor], Tensor]
+Sides = int | tuple[int, int]  # pixels of both sides, or of rows and of columns
 
 
 def declared_stride(model: nn.Module) -> int:
@@ -95,13 +96,13 @@ def spans(size: int, *, tile: int, overlap: int, stride: int) -> list[Span]:
     return [Span(*span) for span in zip(starts, stops, cuts, cuts[1:], strict=False)]
 
 
-def pieces(network: Network, image: Tensor, *, tile: int, overlap: int, stride: int) -> Iterator[Piece]:
+def pieces(network: Network, image: Tensor, *, tile: Sides, overlap: Sides, stride: int) -> Iterator[Piece]:
     """The network's scores, part by part, so that a caller need not hold all of them.
 
     Args:
         network: from (B, C, h, w) to scores (B, N, h', w') with h' >= h and w' >= w; what is beyond is padding.
         image: (B, C, H, W), of the kind that `network` takes.
-        tile: pixels of a tile's side, see `spans`.
+        tile: pixels of a tile's sides, see `spans`.
         overlap: pixels that neighbours share.
         stride: the network's coarsest stride.
 
@@ -112,8 +113,9 @@ def pieces(network: Network, image: Tensor, *, tile: int, overlap: int, stride: 
         slice(0, 4, None) slice(0, 5, None)
         slice(0, 4, None) slice(5, 10, None)
     """
-    columns = spans(image.shape[-1], tile=tile, overlap=overlap, stride=stride)
-    for row in spans(image.shape[-2], tile=tile, overlap=overlap, stride=stride):
+    tiles, overlaps = _both(tile), _both(overlap)
+    columns = spans(image.shape[-1], tile=tiles[1], overlap=overlaps[1], stride=stride)
+    for row in spans(image.shape[-2], tile=tiles[0], overlap=overlaps[0], stride=stride):
         for column in columns:
             part = image[..., row.start : row.stop, column.start : column.stop]
             scores = network(part)
@@ -126,12 +128,16 @@ def pieces(network: Network, image: Tensor, *, tile: int, overlap: int, stride: 
             yield Piece(slice(row.first, row.last), slice(column.first, column.last), kept)
 
 
+def _both(sides: Sides) -> tuple[int, int]:
+    return sides if isinstance(sides, tuple) else (sides, sides)
+
+
 def _kept(span: Span) -> slice:
     return slice(span.first - span.start, span.last - span.start)
 
 
 def predict_scores(
-    network: Network, image: Tensor, *, limit: int, tile: int = 1024, overlap: int = 256, stride: int = 32
+    network: Network, image: Tensor, *, limit: int, tile: Sides = 1024, overlap: Sides = 256, stride: int = 32
 ) -> Tensor:
     """Scores of images of any number and size.
 
@@ -140,7 +146,7 @@ def predict_scores(
         image: (B, C, H, W).
         limit: at most this many pixels (B * H * W) go through in one pass; a larger batch goes in parts, a larger
             image in tiles, one at a time. Each side of an image counts as `stride` at least.
-        tile: pixels of a tile's side, see `spans`.
+        tile: pixels of a tile's sides, see `spans`.
         overlap: pixels that neighbours share.
         stride: the network's coarsest stride.
 
@@ -156,7 +162,7 @@ def predict_scores(
     """
     height, width = image.shape[-2:]
     padded = max(height, stride) * max(width, stride)  # as many as the network's padding makes of a strip
-    is_whole = padded <= limit or (height <= tile and width <= tile)
+    is_whole = padded <= limit or (height <= _both(tile)[0] and width <= _both(tile)[1])
     at_once = max(1, limit // max(1, height * width))
     if is_whole and len(image) <= at_once:
         return network(image)

@@ -179,7 +179,8 @@ class Ensemble(Predictor):
         valid = preprocessing.layout((height, width)).valid_xyxy
         resized = preprocessing.resize(image.to(member.predictor.device))[None]
         normalize = preprocessing.fixed(resized, valid.to(resized.device)).normalize
-        sides = tile_sides(member.predictor.model, multiple=self._multiple(), tile=self.tile, overlap=self.overlap)
+        overlap = max(self.overlap, cast(Maps, member.predictor.task).overlap)
+        sides = tile_sides(member.predictor.model, multiple=self._multiple(), tile=self.tile, overlap=overlap)
         scores_of = partial(self._viewed, member, normalize)
         is_small = height * width <= self.limit
         if preprocessing.keeps_size and not is_small:

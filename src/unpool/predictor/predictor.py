@@ -226,7 +226,8 @@ class Predictor:
             scores = task.output_of_part(self.model, {"image": preprocessing.normalize(part)})
             return scores[..., : part.shape[-2], : part.shape[-1]]
 
-        sides = tile_sides(self.model, multiple=preprocessing.multiple, tile=self.tile, overlap=self.overlap)
+        overlap = max(self.overlap, task.overlap)
+        sides = tile_sides(self.model, multiple=preprocessing.multiple, tile=self.tile, overlap=overlap)
         if height * width <= self.limit:
             scores = predict_scores(scores_of, resized, limit=self.limit, **sides)
             inputs = {"image": resized, "valid_xyxy": valid, "size_hw": torch.tensor([[height, width]])}

@@ -34,7 +34,6 @@ from unpool.tasks.pair_targets import (
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 1_000_000  # pixels (B * H * W) that go through a network at once
-OVERLAP = 768  # pixels that neighbouring parts share: `flow_pyramid` follows and sees 382 to either side
 AXES = 2
 _LEAST_SQUARE = 1e-6  # below which the length of an error has a gradient that fades
 
@@ -54,6 +53,7 @@ class Flow(Maps):
     maps: Mapping[str, torch.dtype] = {"flow": torch.float32}
     best = "epe"
     frames = 2
+    overlap = 768  # `flow_pyramid` of four levels follows and sees 382 to either side
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Flow(Maps):
         """Flow (B, 2, H, W); in training with that of coarser levels. Large images go in parts outside of training."""
         if model.training:
             return model(inputs["image"])
-        sides = tile_sides(model, multiple=self.multiple, overlap=OVERLAP)
+        sides = tile_sides(model, multiple=self.multiple, overlap=self.overlap)
         return predict_scores(lambda part: main_head(model(part)), inputs["image"], limit=LIMIT, **sides)
 
     def loss(self, output: Output, batch: Batch) -> Losses:

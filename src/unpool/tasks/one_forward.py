@@ -82,9 +82,11 @@ class Maps(OneForward):
 
     Attributes:
         maps: keys of the prediction and of the record that hold one value a pixel, and the kind of their numbers.
+        overlap: pixels that neighbouring parts of a large image share at least.
     """
 
     maps: Mapping[str, torch.dtype] = {}
+    overlap: int = 0
 
     def output_of_part(self, model: nn.Module, inputs: Batch) -> Tensor:
         """What parts of a large image are joined of, (B, N, H, W); `decode` takes it as it takes an output."""

@@ -24,7 +24,7 @@ from unpool.ops.drawing_motion import disparity_colours
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.semi_global import semi_global_scores
 from unpool.ops.stereo import disparities_of
-from unpool.ops.tiling import predict_scores, tile_sides
+from unpool.ops.tiling import Network, predict_scores, tile_sides
 from unpool.task import Description, Exhibit
 from unpool.tasks.one_forward import Maps, to_float32
 from unpool.tasks.pair_targets import (
@@ -39,8 +39,8 @@ from unpool.tasks.pair_targets import (
 )
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
-LIMIT = 1_000_000  # pixels (B * H * W) whose scores are held at once
-OVERLAP = 256  # pixels that neighbouring parts of a large image share, at least
+NUMBERS = 128_000_000  # scores (B * D * H * W) that are worked on at once
+OVERLAP = 128  # rows that neighbouring parts of a large image share
 SEEN = 32  # pixels that a network of models/stereo and the median behind it see to either side
 DISPARITIES = Interval(ge=4, le=1024)
 OFF = Interval(ge=0, le=100)  # pixels
@@ -114,9 +114,19 @@ class Stereo(Maps):
     def described(self) -> Mapping[str, Description]:
         return DESCRIBED
 
+    @property
+    def overlap(self) -> int:  # type: ignore[override]
+        """So many that the right image's part shows what is kept of the left one's."""
+        return max(256, 2 * (self.disparities + SEEN))
+
     def forward(self, model: nn.Module, inputs: Batch) -> Tensor:
-        """Scores (B, D, H, W)."""
-        scores = model(inputs["image"])
+        """Scores (B, D, H, W); large images go in parts outside of training."""
+        if model.training:
+            return self._scores(model, inputs["image"])
+        return self._in_parts(lambda part: self._scores(model, part), inputs["image"], model)
+
+    def _scores(self, model: nn.Module, image: Tensor) -> Tensor:
+        scores = model(image)
         if not isinstance(scores, Tensor) or scores.dim() != 4 or scores.shape[1] != self.disparities:
             shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise RecipeError(
@@ -127,13 +137,19 @@ class Stereo(Maps):
 
     def output_of_part(self, model: nn.Module, inputs: Batch) -> Tensor:
         """(B, 2, H, W): the disparity, and 1 where it passed the check."""
-        overlap = max(OVERLAP, 2 * (self.disparities + SEEN))  # the right image's part shows what the left one's does
-        sides = tile_sides(model, multiple=self.multiple, overlap=overlap)
 
         def maps_of(part: Tensor) -> Tensor:
-            return self._maps_of(to_float32(self.forward(model, {"image": part})))
+            return self._maps_of(to_float32(self._scores(model, part)))
 
-        return predict_scores(maps_of, inputs["image"], limit=LIMIT, **sides)
+        return self._in_parts(maps_of, inputs["image"], model)
+
+    def _in_parts(self, network: Network, image: Tensor, model: nn.Module) -> Tensor:
+        """Parts as wide as partners lie apart, and as high as `NUMBERS` allows."""
+        columns = tile_sides(model, multiple=self.multiple, overlap=self.overlap)
+        most = NUMBERS // (self.disparities * columns["tile"])
+        rows = tile_sides(model, multiple=self.multiple, tile=most, overlap=OVERLAP)
+        sides = {key: (rows[key], columns[key]) for key in ("tile", "overlap")}
+        return predict_scores(network, image, limit=NUMBERS // self.disparities, stride=columns["stride"], **sides)
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         """The loss of a batch; in training, networks that can compare features score two disparities a pixel only."""
@@ -201,7 +217,11 @@ class Stereo(Maps):
         Returns:
             disparity (B, H, W) float32, checked (B, H, W) bool; lists of B (H, W) where sizes differ.
         """
-        maps = output if output.shape[1] == _MAPS else self._maps_of(output)
+        maps = output
+        if output.shape[1] != _MAPS:  # scores
+            limit, width = NUMBERS // self.disparities, output.shape[-1]
+            sides = {"tile": (max(2 * OVERLAP, limit // width), width), "overlap": (OVERLAP, 0)}
+            maps = predict_scores(self._maps_of, output, limit=limit, stride=1, **sides)
         return {
             "disparity": of_images(maps[:, 0], inputs),
             "checked": of_images(maps[:, 1] > 0.5, inputs),

@@ -2,7 +2,7 @@
 
 Fast: towers of 3x3 convolutions without an activation behind the last one, features of unit length, their scalar
 product. Accurate: an activation behind each convolution, and layers that are connected at each pixel on both features.
-Rows have the sizes of table 4, those without a name of a set Middlebury's; `mc_cnn_wide` sees a square of 33 pixels.
+Rows have the sizes of table 4, those without a name of a set Middlebury's; `mc_cnn_wide` sees a square of 35 pixels.
 
 Differs in where it is computed: on whole images, each convolution padded with zeros, which gives what patches give
 away from the borders. The first connected layer is computed for each image by itself, before its halves are added.
