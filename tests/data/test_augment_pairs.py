@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from unpool.assemble.loaders import _require_targets
+from unpool.assemble.loaders import _require_colours, _require_targets
+from unpool.assemble.statistics import with_colour_axes
 from unpool.data.augment import AUGMENTATIONS, Augment, Crop, Flip, Scale
 from unpool.data.augment.pair_targets import move_pair_targets, refusal
 from unpool.data.pair_scenes import FlowScenes, StereoScenes, draw_flow, draw_stereo
 from unpool.data.planes import see
 from unpool.errors import RecipeError
-from unpool.ops import geometry
+from unpool.ops import colour, geometry
 from unpool.ops.displacements import warped
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
@@ -142,3 +143,56 @@ def test_every_other_step_is_allowed():
     assert all(not refusal(AUGMENTATIONS[name], whole) for name in STEPS if name in AUGMENTATIONS)
     assert all(not refusal(AUGMENTATIONS[name], ("image", "flow", "hidden")) for name in TURNING)
     assert not refusal(AUGMENTATIONS["elastic"], ("image", "mask"))
+
+
+JITTER = {"brightness": 0.3, "contrast": 0.5, "saturation": 0.5, "hue": 0.1, "lighting": 0.05}
+
+
+@pytest.mark.parametrize("kind", [StereoScenes, FlowScenes])
+def test_colours_of_both_images_of_a_pair_change_alike(kind):
+    """One image twice stays one image twice, and becomes what that of other colours would: hue and saturation act."""
+    sample = sample_of(kind)
+    first = sample["image"][:3]
+    sample["image"] = torch.cat([first, first])
+    left, right = augmented(sample, AUGMENTATIONS["color_jitter"](**JITTER))["image"].chunk(2)
+    assert left.equal(right)
+    one = Preprocessing(channels=3, mean=3 * (0.5,), std=3 * (0.25,))
+    augment = Augment(
+        [AUGMENTATIONS["color_jitter"](**JITTER)], size_hw=(SIDE, SIDE), preprocessing=one, info=DataInfo(), seed=0
+    )
+    assert augment([{"image": first, "index": sample["index"]}], 0)["image"][0].equal(left)
+
+
+def test_contrast_of_a_pair_turns_about_the_mean_luma_of_both():
+    colours = torch.tensor([[200.0, 40, 90], [20, 160, 60]])  # of the first image, and of the second one
+    image = colours.flatten().byte()[:, None, None].expand(6, 8, 8).clone()
+    image[:, ::2] += 2
+    sample = {"image": image, "index": torch.tensor(3), "flow": torch.zeros(2, 8, 8)}
+    seen = augmented(sample, AUGMENTATIONS["color_jitter"](contrast=0.9), size_hw=(8, 8))["image"].float()
+    pivot = float(colour.luma(colours).mean()) + 1
+    factor = (seen[0, 1, 0] - pivot) / (200 - pivot)
+    assert abs(factor - 1) > 0.1
+    expected = pivot + factor * (image[:, 1, 0] - pivot)
+    assert (seen[:, 1, 0] - expected.clamp(0, 255)).abs().max() < 1.1
+
+
+def test_six_channels_that_are_no_pair_keep_their_colours():
+    recipe = load_recipe("scenes_flow_pyramid", {"data.augment": [{"color_jitter": {"hue": 0.1}}]})
+    _require_colours(recipe, ("image", "flow"))
+    with pytest.raises(RecipeError, match="6 channels that are no pair of images: leave both out"):
+        _require_colours(recipe, ("image", "label"))
+
+
+def test_axes_of_the_colours_of_pairs_are_those_of_both_images():
+    class Pairs(list):
+        gives = ("image", "flow")
+
+    reader = Pairs(sample_of(FlowScenes, index) for index in range(2))
+    recipe = load_recipe("scenes_flow_pyramid", {"data.augment": [{"pca_color": {"axes": "training"}}]})
+    (_, options), *_ = with_colour_axes(recipe, reader).data.steps
+    colours = torch.cat([one.flatten(1) for sample in reader for one in sample["image"].chunk(2)], dim=1).double() / 255
+    axes = torch.tensor(options["axes"], dtype=torch.float64)
+    products = (axes.T / axes.norm(dim=1)) @ axes  # the covariance: each direction times its axis
+    torch.testing.assert_close(products, colours.cov(correction=0), atol=1e-4, rtol=0)
+    seen = augmented(reader[0], AUGMENTATIONS["pca_color"](**options))
+    assert seen["image"].shape == (6, SIDE, SIDE)
