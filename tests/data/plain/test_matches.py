@@ -33,6 +33,15 @@ def test_pair_is_both_images_in_their_order_and_its_targets_are_kept():
     assert read("flow", ((LEFT, RIGHT), FLOW.numpy()))[0]["flow"].equal(FLOW)
 
 
+def test_flow_that_a_flo_file_marks_as_unknown_is_not_known_in_both_components():
+    flow = FLOW.clone()
+    flow[0, 0, :4] = torch.tensor([1e10, -1e9, torch.nan, torch.inf])
+    flow[1, 0, 4] = 1666666752.0
+    seen = read("flow", ((LEFT, RIGHT), flow))[0]["flow"]
+    assert seen[:, 0].isnan().tolist() == 2 * [5 * [True] + 3 * [False]]
+    assert seen[:, 1:].equal(FLOW[:, 1:])
+
+
 @pytest.mark.parametrize(
     ("task", "item", "says"),
     [
