@@ -56,6 +56,8 @@ def test_flow_that_a_flo_file_marks_as_unknown_is_not_known_in_both_components()
         ("stereo", ((LEFT, RIGHT), -DISPARITY), "disparity is -3 somewhere; .*turn the sign around"),
         ("stereo", ((LEFT, RIGHT), DISPARITY[1:]), r"disparity is \(5, 8\), and its images ask for \(6, 8\)"),
         ("flow", ((LEFT, RIGHT), FLOW.permute(1, 2, 0)), r"flow is \(6, 8, 2\), and its images ask for \(2, 6, 8\)"),
+        ("stereo", ((LEFT, RIGHT), DISPARITY / 0), "disparity is known at no pixel of a sample, .*: leave it out"),
+        ("flow", ((LEFT, RIGHT), FLOW * torch.inf), "flow is known at no pixel of a sample, .*: leave it out"),
         ("flow", ((LEFT, RIGHT), "left"), "flow is 'left': give an array"),
         ("flow", {"image": (LEFT, RIGHT), "flow": FLOW, "hidden": DISPARITY}, "hidden holds other values than 0 and 1"),
     ],

@@ -80,6 +80,8 @@ def matches_of(values: Mapping[str, Any], size_hw: tuple[int, int]) -> Sample:
                 raise DataError(
                     f"{key} is {tuple(sample[key].shape)}, and its images ask for {shape}: give one a pixel"
                 )
+            if key in KEYS and bool(sample[key].isnan().all()):
+                raise DataError(f"{key} is known at no pixel of a sample, of which nothing is learned: leave it out")
     return sample
 
 
