@@ -102,6 +102,39 @@ def test_scale_multiplies_what_it_scales():
     assert (moved[1] == -2).all()
 
 
+MAPS = {
+    "larger": (geometry.zoom(torch.tensor([1.5]), torch.tensor([1.5]))[0], 1.5, 0, (0.0, 0.0)),
+    "smaller": (geometry.zoom(torch.tensor([0.8]), torch.tensor([0.8]))[0], 0.8, 0, (0.0, 0.0)),
+    "moved": (geometry.translation(torch.tensor([5.0]), torch.tensor([-3.0]))[0], 1.0, 0, (5.0, -3.0)),
+    "turned": (geometry.rotation(torch.tensor([25.0]), torch.tensor([[24, 32]]))[0], 1.0, 25, (0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_ramp_moves_by_the_formula_of_its_map(name):
+    """Each pixel takes the value of that in which its middle lies, times the map; by hand, with y down."""
+    map_, times, degrees, corner = MAPS[name]
+    height, width = 24, 32
+    y, x = torch.meshgrid(torch.arange(24.0), torch.arange(32.0), indexing="ij")
+    flow = torch.stack([0.1 * x + 0.05 * y + 1, 0.2 * y - 0.07 * x - 2])
+    angle = torch.tensor(degrees).deg2rad()
+    turn = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()]).view(2, 2)
+    middle = torch.tensor([width / 2, height / 2])[:, None, None] if degrees else 0.0
+    source = torch.einsum("ji,jhw->ihw", turn, torch.stack([x, y]) + 0.5 - middle) / times + middle
+    source = source + torch.tensor(corner)[:, None, None]
+    column, row = source.floor().long()
+    is_known = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    sure = ((source - source.round()).abs() > 1e-3).all(0)  # its middle lies on no edge
+    expected = times * torch.einsum("ij,jhw->ihw", turn, flow[:, row.clamp(0, 23), column.clamp(0, 31)])
+    moved = move_pair_targets({"flow": flow, "disparity": flow[0]}, map_, (height, width))
+    seen = is_known & sure
+    assert int(seen.sum()) > 250
+    torch.testing.assert_close(moved["flow"][:, seen], expected[:, seen], atol=1e-3, rtol=0)
+    assert moved["flow"][:, ~is_known & sure].isnan().all()
+    if not degrees:
+        torch.testing.assert_close(moved["disparity"][seen], expected[0, seen], atol=1e-3, rtol=0)
+
+
 def test_quarter_turn_turns_the_flow_with_the_image():
     map_ = geometry.rotation(torch.tensor([90.0]), torch.tensor([[4, 4]]))[0]  # counter-clockwise: right becomes up
     flow = torch.stack([torch.full((4, 4), 2.0), torch.zeros(4, 4)])
