@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from unpool.assemble.loaders import _require_targets
+from unpool.assemble.loaders import _require_colours, _require_targets
+from unpool.assemble.statistics import with_colour_axes
 from unpool.data.augment import AUGMENTATIONS, Augment, Crop, Flip, Scale
 from unpool.data.augment.pair_targets import move_pair_targets, refusal
 from unpool.data.pair_scenes import FlowScenes, StereoScenes, draw_flow, draw_stereo
 from unpool.data.planes import see
 from unpool.errors import RecipeError
-from unpool.ops import geometry
+from unpool.ops import colour, geometry
 from unpool.ops.displacements import warped
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
@@ -101,6 +102,39 @@ def test_scale_multiplies_what_it_scales():
     assert (moved[1] == -2).all()
 
 
+MAPS = {
+    "larger": (geometry.zoom(torch.tensor([1.5]), torch.tensor([1.5]))[0], 1.5, 0, (0.0, 0.0)),
+    "smaller": (geometry.zoom(torch.tensor([0.8]), torch.tensor([0.8]))[0], 0.8, 0, (0.0, 0.0)),
+    "moved": (geometry.translation(torch.tensor([5.0]), torch.tensor([-3.0]))[0], 1.0, 0, (5.0, -3.0)),
+    "turned": (geometry.rotation(torch.tensor([25.0]), torch.tensor([[24, 32]]))[0], 1.0, 25, (0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_ramp_moves_by_the_formula_of_its_map(name):
+    """Each pixel takes the value of that in which its middle lies, times the map; by hand, with y down."""
+    map_, times, degrees, corner = MAPS[name]
+    height, width = 24, 32
+    y, x = torch.meshgrid(torch.arange(24.0), torch.arange(32.0), indexing="ij")
+    flow = torch.stack([0.1 * x + 0.05 * y + 1, 0.2 * y - 0.07 * x - 2])
+    angle = torch.tensor(degrees).deg2rad()
+    turn = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()]).view(2, 2)
+    middle = torch.tensor([width / 2, height / 2])[:, None, None] if degrees else 0.0
+    source = torch.einsum("ji,jhw->ihw", turn, torch.stack([x, y]) + 0.5 - middle) / times + middle
+    source = source + torch.tensor(corner)[:, None, None]
+    column, row = source.floor().long()
+    is_known = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    sure = ((source - source.round()).abs() > 1e-3).all(0)  # its middle lies on no edge
+    expected = times * torch.einsum("ij,jhw->ihw", turn, flow[:, row.clamp(0, 23), column.clamp(0, 31)])
+    moved = move_pair_targets({"flow": flow, "disparity": flow[0]}, map_, (height, width))
+    seen = is_known & sure
+    assert int(seen.sum()) > 250
+    torch.testing.assert_close(moved["flow"][:, seen], expected[:, seen], atol=1e-3, rtol=0)
+    assert moved["flow"][:, ~is_known & sure].isnan().all()
+    if not degrees:
+        torch.testing.assert_close(moved["disparity"][seen], expected[0, seen], atol=1e-3, rtol=0)
+
+
 def test_quarter_turn_turns_the_flow_with_the_image():
     map_ = geometry.rotation(torch.tensor([90.0]), torch.tensor([[4, 4]]))[0]  # counter-clockwise: right becomes up
     flow = torch.stack([torch.full((4, 4), 2.0), torch.zeros(4, 4)])
@@ -142,3 +176,56 @@ def test_every_other_step_is_allowed():
     assert all(not refusal(AUGMENTATIONS[name], whole) for name in STEPS if name in AUGMENTATIONS)
     assert all(not refusal(AUGMENTATIONS[name], ("image", "flow", "hidden")) for name in TURNING)
     assert not refusal(AUGMENTATIONS["elastic"], ("image", "mask"))
+
+
+JITTER = {"brightness": 0.3, "contrast": 0.5, "saturation": 0.5, "hue": 0.1, "lighting": 0.05}
+
+
+@pytest.mark.parametrize("kind", [StereoScenes, FlowScenes])
+def test_colours_of_both_images_of_a_pair_change_alike(kind):
+    """One image twice stays one image twice, and becomes what that of other colours would: hue and saturation act."""
+    sample = sample_of(kind)
+    first = sample["image"][:3]
+    sample["image"] = torch.cat([first, first])
+    left, right = augmented(sample, AUGMENTATIONS["color_jitter"](**JITTER))["image"].chunk(2)
+    assert left.equal(right)
+    one = Preprocessing(channels=3, mean=3 * (0.5,), std=3 * (0.25,))
+    augment = Augment(
+        [AUGMENTATIONS["color_jitter"](**JITTER)], size_hw=(SIDE, SIDE), preprocessing=one, info=DataInfo(), seed=0
+    )
+    assert augment([{"image": first, "index": sample["index"]}], 0)["image"][0].equal(left)
+
+
+def test_contrast_of_a_pair_turns_about_the_mean_luma_of_both():
+    colours = torch.tensor([[200.0, 40, 90], [20, 160, 60]])  # of the first image, and of the second one
+    image = colours.flatten().byte()[:, None, None].expand(6, 8, 8).clone()
+    image[:, ::2] += 2
+    sample = {"image": image, "index": torch.tensor(3), "flow": torch.zeros(2, 8, 8)}
+    seen = augmented(sample, AUGMENTATIONS["color_jitter"](contrast=0.9), size_hw=(8, 8))["image"].float()
+    pivot = float(colour.luma(colours).mean()) + 1
+    factor = (seen[0, 1, 0] - pivot) / (200 - pivot)
+    assert abs(factor - 1) > 0.1
+    expected = pivot + factor * (image[:, 1, 0] - pivot)
+    assert (seen[:, 1, 0] - expected.clamp(0, 255)).abs().max() < 1.1
+
+
+def test_six_channels_that_are_no_pair_keep_their_colours():
+    recipe = load_recipe("scenes_flow_pyramid", {"data.augment": [{"color_jitter": {"hue": 0.1}}]})
+    _require_colours(recipe, ("image", "flow"))
+    with pytest.raises(RecipeError, match="6 channels that are no pair of images: leave both out"):
+        _require_colours(recipe, ("image", "label"))
+
+
+def test_axes_of_the_colours_of_pairs_are_those_of_both_images():
+    class Pairs(list):
+        gives = ("image", "flow")
+
+    reader = Pairs(sample_of(FlowScenes, index) for index in range(2))
+    recipe = load_recipe("scenes_flow_pyramid", {"data.augment": [{"pca_color": {"axes": "training"}}]})
+    (_, options), *_ = with_colour_axes(recipe, reader).data.steps
+    colours = torch.cat([one.flatten(1) for sample in reader for one in sample["image"].chunk(2)], dim=1).double() / 255
+    axes = torch.tensor(options["axes"], dtype=torch.float64)
+    products = (axes.T / axes.norm(dim=1)) @ axes  # the covariance: each direction times its axis
+    torch.testing.assert_close(products, colours.cov(correction=0), atol=1e-4, rtol=0)
+    seen = augmented(reader[0], AUGMENTATIONS["pca_color"](**options))
+    assert seen["image"].shape == (6, SIDE, SIDE)

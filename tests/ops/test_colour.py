@@ -66,3 +66,10 @@ def test_grey_images_keep_hue_and_saturation_and_take_the_rest() -> None:
     assert torch.equal(colour.saturation(row(0.2), 1), colour.identity(1, 1))
     assert apply(colour.contrast(row(2.0), row(50.0), 1), 60).item() == pytest.approx(70)
     assert colour.luma(row(33.0)[None]).item() == 33
+
+
+def test_matrix_of_both_is_that_of_each_image_of_a_pair() -> None:
+    matrix = colour.compose(colour.hue(row(0.2, -0.1), 3), colour.shift(torch.rand(2, 3).double()))
+    pair = torch.rand(2, 6, 4, 5) * 255
+    both = colour.recolour(pair, colour.of_both(matrix))
+    torch.testing.assert_close(both, torch.cat([colour.recolour(one, matrix) for one in pair.chunk(2, dim=1)], dim=1))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unpool.data.pair_scenes import FlowScenes
-from unpool.ops.displacements import correlation, resized_flow, warped
+from unpool.ops.displacements import correlation, enlarged, warped
 from unpool.ops.drawing_motion import disparity_colours, flow_colours
 
 
@@ -33,10 +33,11 @@ def test_second_frame_warped_by_the_true_flow_is_the_first_where_both_show_it():
     assert moved < 0.75 * still  # noise and exposure remain
 
 
-def test_flow_of_another_size_has_vectors_of_that_size():
-    flow = torch.stack([torch.full((2, 3), 1.5), torch.full((2, 3), -2.0)])[None]
-    larger = resized_flow(flow, (6, 12))
-    assert larger[0, :, 3, 4].tolist() == [6.0, -6.0]
+def test_enlarged_map_stays_where_it_lies_and_is_cut():
+    """A map of positions, of a side that is no multiple of the stride."""
+    positions = (4 * torch.arange(4.0) + 1.5).expand(1, 1, 2, 4)
+    assert enlarged(positions, 4, (7, 13))[0, 0, 3, 2:].tolist() == [float(x) for x in range(2, 13)]
+    assert enlarged(positions, 4, (7, 13)).shape == (1, 1, 7, 13)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,20 @@ def test_hidden_pixels_and_unknown_ones_are_not_learned_from(loss):
     assert not torch.isclose(total_loss(task.losses(network, seen)), exact)
 
 
+def test_disparity_that_is_drawn_as_right_and_as_wrong_is_not_learned_from():
+    """Both are rounded: 1 pixel off may be right here, and 1.2 wrong."""
+    task, _ = stereo(positive=1.0, negative=(1.2, 1.4))
+    batch = batch_of(StereoScenes, GREY)
+    del batch["hidden"]
+    batch["disparity"] = torch.full((2, 32, 32), torch.nan)
+    batch["disparity"][..., 16:] = 5.0
+    seen = []
+    term = task._compared(lambda disparity: seen.append(disparity) or torch.zeros(disparity.shape), batch, 0)["hinge"]
+    right, wrong = (disparity[..., 16:] for disparity in seen)
+    assert bool((right == wrong).any())
+    assert float(term.count) == int((right != wrong).sum())
+
+
 @pytest.mark.parametrize("loss", ["hinge", "binary"])
 def test_two_scores_a_pixel_cost_what_all_of_them_do(loss):
     """Training compares features at two disparities; evaluation takes the same two out of all scores."""

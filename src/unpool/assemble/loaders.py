@@ -11,7 +11,7 @@ from unpool.assemble.data import Data
 from unpool.assemble.processes import num_workers
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, OnDevice, Step
 from unpool.data.augment.on_device import require_alike
-from unpool.data.augment.pair_targets import refusal
+from unpool.data.augment.pair_targets import PAIRS, refusal
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
@@ -25,6 +25,8 @@ from unpool.recipe import Recipe
 from unpool.training.processes import rank, world_size
 from unpool.types import Samples, Transform
 
+_PAIR_OF_COLOURS = 6  # channels
+
 
 def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], Order] | None = None) -> Loader:
     """Augmented batches in the recipe's order, or in another one."""
@@ -32,6 +34,7 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
     _require_in_view(steps, _shortest_side(data))
     _require_targets(recipe, data.train.samples.gives)
+    _require_colours(recipe, data.train.samples.gives)
     _require_stretched(recipe)
     _require_unpadded(steps, data.preprocessing, size_hw=None if size is None else (size[0], size[1]))
     transform = Augment(
@@ -184,6 +187,18 @@ def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:
                 f"part of the batch, so that the pictures would be others than those of one process: leave {name} out, "
                 "or train by one process"
             )
+
+
+def _require_colours(recipe: Recipe, gives: Sequence[str]) -> None:
+    """Raises RecipeError for changes of colours that channels do not make up; six do where they are a pair's."""
+    jitter = dict(recipe.data.steps).get("color_jitter", {})
+    if recipe.data.channels != _PAIR_OF_COLOURS or not (jitter.get("saturation") or jitter.get("hue")):
+        return
+    if not set(PAIRS) & set(gives):
+        raise RecipeError(
+            "data.augment has color_jitter with saturation or hue, which RGB has, and images have 6 channels that are "
+            "no pair of images: leave both out"
+        )
 
 
 def _require_in_view(steps: Sequence[Step], side: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unpool.data.augment.pair_targets import PAIRS
 from unpool.data.augment.pca_color import TRAINING
 from unpool.data.image_file import Unusable
 from unpool.ops.mean_image import pack
@@ -88,7 +89,9 @@ def with_colour_axes(recipe: Recipe, samples: Samples) -> Recipe:
 
 def _axes(samples: Samples) -> list[list[float]]:
     count, total, products = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for image in _pixels(samples, _spread(samples)):
+    is_pair = any(key in samples.gives for key in PAIRS)
+    for pixels in _pixels(samples, _spread(samples)):
+        image = torch.cat(pixels.chunk(2), dim=1) if is_pair else pixels  # of pairs the colours of both images
         count, total, products = count + image.shape[1], total + image.sum(1), products + image @ image.T
     mean = total / count
     values, vectors = torch.linalg.eigh(products / count - mean.outer(mean))  # (C,) rising, (C, C) columns

@@ -25,7 +25,7 @@ from unpool.types import MOST_PIXELS, Decoding
 _PFM = re.compile(rb"(P[Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s")
 _HEAD = 200  # bytes, of which the header of a PFM takes fewer
 _FLO = 12  # bytes of the header
-_LARGEST_FLOW = 1e9  # pixels; larger ones stand for what is not known
+LARGEST_FLOW = 1e9  # pixels; larger ones stand for what is not known
 KITTI_DISPARITY, KITTI_FLOW, KITTI_ZERO = 256.0, 64.0, 2**15
 
 
@@ -127,7 +127,7 @@ def read_flo(path: Path) -> Tensor:
         tensor([ 1.5000, -2.0000])
     """
     values = _values(path, flo_header(path), 2)
-    is_known = (np.abs(values) < _LARGEST_FLOW).all(2, keepdims=True)
+    is_known = (np.abs(values) < LARGEST_FLOW).all(2, keepdims=True)
     values = np.where(is_known, values, np.float32(np.nan)).astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 

@@ -1,7 +1,8 @@
 """Colour operations as C x (C + 1) matrices on the range 0 to 255, so that any number of them is one product.
 
 A matrix maps a colour c to `matrix[:, :C] @ c + matrix[:, C]`; its last column is not zero for contrast and shift,
-which are affine. Where C is not 3, images are taken for grey: saturation and hue change nothing. Differs from
+which are affine. Where C is not 3, images are taken for grey: saturation and hue change nothing; of pairs of
+images, C is that of one (`of_both`). Differs from
 torchvision's jitter: values may leave 0..255 between operations and are clipped once at the end, by `resampling.warp`
 where it returns uint8; hue is rotated in the plane of constant luma, not in HSV, so that it is linear.
 """
@@ -121,6 +122,23 @@ def shift(amount: Tensor) -> Tensor:
     matrix = identity(*amount.shape)
     matrix[:, :, -1] = amount
     return matrix
+
+
+def of_both(matrix: Tensor) -> Tensor:
+    """Returns matrices (B, 2C, 2C + 1) for pairs of images, which apply `matrix` (B, C, C + 1) to each of both.
+
+    Example:
+        >>> of_both(shift(torch.tensor([[10.0]])))
+        tensor([[[ 1.,  0., 10.],
+                 [ 0.,  1., 10.]]], dtype=torch.float64)
+    """
+    channels = matrix.shape[1]
+    both = identity(len(matrix), 2 * channels)
+    for start in (0, channels):
+        part = slice(start, start + channels)
+        both[:, part, part] = matrix[:, :, :channels]
+        both[:, part, -1] = matrix[:, :, -1]
+    return both
 
 
 def recolour(image: Tensor, matrix: Tensor) -> Tensor:

@@ -57,14 +57,14 @@ def warped(second: Tensor, flow: Tensor) -> Tensor:
     return nn.functional.grid_sample(second.float(), grid, padding_mode="zeros", align_corners=False).to(second.dtype)
 
 
-def resized_flow(flow: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """A flow (B, 2, h, w) brought to another size, bilinear: its vectors grow with it.
+def enlarged(maps: Tensor, times: int, size_hw: tuple[int, int]) -> Tensor:
+    """Maps (B, C, h, w) of a stride of `times`, bilinear on the pixels of `size_hw`; what they have beyond is cut off.
+
+    A map of a side that is no multiple of its stride covers more than that side, and stretched it would lie askew.
 
     Example:
-        >>> resized_flow(torch.ones(1, 2, 2, 2), (4, 8))[0, :, 0, 0]
-        tensor([4., 2.])
+        >>> enlarged(torch.tensor([[[[0.5, 2.5]]]]), 2, (1, 3))
+        tensor([[[[0.5000, 1.0000, 2.0000]]]])
     """
-    height, width = flow.shape[-2:]
-    larger = nn.functional.interpolate(flow, size_hw, mode="bilinear", align_corners=False)
-    times = flow.new_tensor([size_hw[1] / width, size_hw[0] / height]).view(1, 2, 1, 1)
-    return larger * times
+    larger = nn.functional.interpolate(maps, scale_factor=times, mode="bilinear", align_corners=False)
+    return larger[..., : size_hw[0], : size_hw[1]]

@@ -200,7 +200,7 @@ class Data(_OpenSection):
         if self.color_order == "bgr" and self.channels not in (1, 3):
             raise ValueError(f"color_order bgr is of colours and channels is {self.channels}; order them by bands")
         jitter = dict(self.steps).get("color_jitter", {})
-        if self.channels not in (1, 3) and (jitter.get("saturation") or jitter.get("hue")):
+        if self.channels not in (1, 3, 6) and (jitter.get("saturation") or jitter.get("hue")):
             raise ValueError(
                 f"augment has color_jitter with saturation or hue, which RGB has, and channels is {self.channels}; "
                 "leave both out"

@@ -192,7 +192,7 @@ class Stereo(Maps):
         true = (truth + self.positive * (2 * draws[0] - 1)).round().clamp(min=0).minimum(most)
         wrong = (truth + off).round()
         wrong = torch.where((wrong < 0) | (wrong > most), (truth - off).round(), wrong)  # off to the other side
-        is_learned = is_learned & (wrong >= 0) & (wrong <= most)
+        is_learned = is_learned & (wrong >= 0) & (wrong <= most) & (wrong != true)
         right_score = score_of(true.long())
         wrong_score = score_of(wrong.clamp(min=0).minimum(most).long())
         if self.loss_kind == "hinge":

@@ -5,8 +5,11 @@ import logging
 import pytest
 import torch
 
-from unpool.assemble.inputs import say_disparities
+import unpool
+from unpool.assemble.inputs import disparities_beyond, say_disparities
 from unpool.assemble.plain import plan, wrap
+from unpool.data.image_file import Unusable
+from unpool.data.pair_scenes import StereoScenes
 from unpool.errors import DataError
 from unpool.recipe import load_recipe
 
@@ -33,6 +36,15 @@ def test_pair_is_both_images_in_their_order_and_its_targets_are_kept():
     assert read("flow", ((LEFT, RIGHT), FLOW.numpy()))[0]["flow"].equal(FLOW)
 
 
+def test_flow_that_a_flo_file_marks_as_unknown_is_not_known_in_both_components():
+    flow = FLOW.clone()
+    flow[0, 0, :4] = torch.tensor([1e10, -1e9, torch.nan, torch.inf])
+    flow[1, 0, 4] = 1666666752.0
+    seen = read("flow", ((LEFT, RIGHT), flow))[0]["flow"]
+    assert seen[:, 0].isnan().tolist() == 2 * [5 * [True] + 3 * [False]]
+    assert seen[:, 1:].equal(FLOW[:, 1:])
+
+
 @pytest.mark.parametrize(
     ("task", "item", "says"),
     [
@@ -47,6 +59,8 @@ def test_pair_is_both_images_in_their_order_and_its_targets_are_kept():
         ("stereo", ((LEFT, RIGHT), -DISPARITY), "disparity is -3 somewhere; .*turn the sign around"),
         ("stereo", ((LEFT, RIGHT), DISPARITY[1:]), r"disparity is \(5, 8\), and its images ask for \(6, 8\)"),
         ("flow", ((LEFT, RIGHT), FLOW.permute(1, 2, 0)), r"flow is \(6, 8, 2\), and its images ask for \(2, 6, 8\)"),
+        ("stereo", ((LEFT, RIGHT), DISPARITY / 0), "disparity is known at no pixel of a sample, .*: leave it out"),
+        ("flow", ((LEFT, RIGHT), FLOW * torch.inf), "flow is known at no pixel of a sample, .*: leave it out"),
         ("flow", ((LEFT, RIGHT), "left"), "flow is 'left': give an array"),
         ("flow", {"image": (LEFT, RIGHT), "flow": FLOW, "hidden": DISPARITY}, "hidden holds other values than 0 and 1"),
     ],
@@ -70,3 +84,33 @@ def test_disparities_that_samples_have_decide_how_many_are_told_apart(caplog):
         say_disparities(16, [{"disparity": 10 * DISPARITY}])
     assert "reach 30 pixels in the samples looked at: task.disparities is 39" in caplog.text
     assert "task.disparities 16 ends at 15: larger ones are neither learned nor answered" in caplog.text
+
+
+@pytest.mark.parametrize("most", [16.0, 64.0])
+def test_reader_whose_disparities_are_larger_than_those_told_apart_is_named(most):
+    recipe = load_recipe("scenes_mc_cnn", {"task.disparities": 26})
+    warnings = disparities_beyond(recipe, StereoScenes(count=20, most=most))
+    if most < 26:
+        assert not warnings
+    else:
+        assert len(warnings) == 1
+        assert "task.disparities 26 ends at 25: larger ones are neither learned nor answered; set" in warnings[0]
+
+
+def test_pairs_that_cannot_be_read_say_nothing_of_their_disparities():
+    class Damaged(StereoScenes):
+        def __getitem__(self, index):
+            if index == 0:
+                raise Unusable("a.pfm", "cut off")
+            return super().__getitem__(index)
+
+    assert disparities_beyond(load_recipe("scenes_mc_cnn"), Damaged(count=1)) == []
+    assert disparities_beyond(load_recipe("scenes_mc_cnn", {"task.disparities": 4}), Damaged(count=3))
+
+
+def test_training_warns_of_disparities_beyond_those_told_apart(tmp_path, caplog):
+    small = {"data.count": 2, "data.side": 32, "data.most": 12.0, "data.train_size": [32, 32], "model.width": 4}
+    small |= {"task.disparities": 4, "train.epochs": 1, "train.batch": 2, "data.workers": 0}
+    small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+    unpool.train("scenes_mc_cnn", small, run=tmp_path / "run", check=False)
+    assert "task.disparities 4 ends at 3" in caplog.text

@@ -43,6 +43,44 @@ def test_finer_levels_of_a_pyramid_compare_what_the_coarse_flow_points_to():
     assert bool((cosines.argmax(1) == 24).all())
 
 
+def positions(rows, columns, stride):
+    """Where each position of a map lies in the image, x and y."""
+    x, y = ((stride * torch.arange(side) + (stride - 1) / 2).float() for side in (columns, rows))
+    return torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)])[None]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size_hw", [(64, 128), (61, 125), (62, 83)])
+def test_flow_of_flownet_lies_where_its_map_does_whatever_the_sides(size_hw, monkeypatch):
+    network = models.build("flownet_c", width=8).eval()
+    height, width = size_hw
+    finest = positions(-(-height // 4), -(-width // 4), 4)
+    monkeypatch.setattr(network, "_decoded", lambda levels: [finest / 20])
+    flow = network(torch.rand(1, 6, *size_hw)).logits
+    torch.testing.assert_close(flow[..., 2:-3, 2:-3], positions(height, width, 1)[..., 2:-3, 2:-3])
+
+
+class Positions(nn.Module):
+    """In place of the coarsest decoder: where each position lies, in pixels of its level."""
+
+    def forward(self, seen):
+        return (positions(*seen.shape[-2:], 16) / 16).to(seen)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size_hw", [(64, 128), (61, 125), (50, 83)])
+def test_flow_of_a_pyramid_lies_where_its_maps_do_whatever_the_sides(size_hw):
+    network = models.build("flow_pyramid", width=8).eval()
+    silent([decoder[-1] for decoder in network.decoders])
+    network.decoders[-1] = Positions()
+    output = network(torch.rand(1, 6, *size_hw))
+    known = [slice(16, side // 16 * 16 - 16) for side in size_hw]  # away from the ends of the coarsest map
+    for stride, flow in enumerate((output.logits, *output.auxiliary)):
+        rows, columns = (slice(part.start >> stride, part.stop >> stride) for part in known)
+        expected = positions(*flow.shape[-2:], 2**stride)
+        torch.testing.assert_close(flow[..., rows, columns], expected[..., rows, columns])
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("ground", [0.0, 50.0])
 def test_features_of_one_ground_are_compared_by_what_differs_from_it(ground):

@@ -22,6 +22,7 @@ class ColorJitter(Colour):
     0.5 here, since it multiplies all values by 0.5 to 1.5; saturation is 0.5, and hue, up to 18 degrees, 0.05. Left out
     are its brightness, which adds one number to all channels where `lighting` adds one to each, the exchange of
     channels, and contrast before or after the others by chance.
+    Both images of a pair get one matrix, contrast about the mean grey value of both.
 
     Args:
         brightness: value for the factor on all channels.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unpool.data.augment.pair_targets import seen_in_mirror
+from unpool.data.augment.pair_targets import PAIRS, seen_in_mirror
 from unpool.data.augment.step import Bending, Colour, Finishing, Geometry, Joining, Step
 from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
@@ -107,7 +107,7 @@ class Augment:
         samples, is_sized = self._joined(samples, index, epoch)
         maps, windows = self._maps(samples, index, epoch, is_sized=is_sized)
         samples = [seen_in_mirror(sample, matrix) for sample, matrix in zip(samples, maps, strict=True)]
-        return samples, Plan(maps, windows, self._colours([sample["image"] for sample in samples], index, epoch))
+        return samples, Plan(maps, windows, self._colours(samples, index, epoch))
 
     def moved(self, samples: list[Sample], plan: Plan, pictures: Batch) -> Batch:
         """The pictures, what lies on them as the windows show it, and which part of each is no padding."""
@@ -191,17 +191,19 @@ class Augment:
         height, width = self._preprocessing.padded((max(h for h, _ in windows), max(w for _, w in windows)))
         return torch.stack([cut(image, Frame(0, 0, height, width), fill) for image in warped])
 
-    def _colours(self, images: list[Tensor], index: Tensor, epoch: int) -> Tensor | None:
-        """(B, C, C + 1), None where no step changes colours."""
+    def _colours(self, samples: list[Sample], index: Tensor, epoch: int) -> Tensor | None:
+        """(B, C, C + 1), None where no step changes colours; both images of a pair change alike, so that they match."""
         if not self._colour:
             return None
-        mean = torch.stack([_mean_colour(image) for image in images])
+        mean = torch.stack([_mean_colour(sample["image"]) for sample in samples])
+        if is_pair := any(key in samples[0] for key in PAIRS):
+            mean = mean.unflatten(1, (2, -1)).mean(1)
         total = colour.identity(*mean.shape)
         for position, step in self._colour:
             draws = Draws(self._seed, epoch, index=index, stream=position)
             seen = colour.recolour(mean[:, :, None, None], total)[:, :, 0, 0].double()
             total = colour.compose(total, step.matrix(draws, seen))
-        return total
+        return colour.of_both(total) if is_pair else total
 
 
 def _require_last(steps: Sequence[Step]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unpool.data.dense_files import LARGEST_FLOW
 from unpool.data.plain.levels import image_of
 from unpool.errors import DataError, quoted
 from unpool.types import Sample
@@ -61,7 +62,7 @@ def matches_of(values: Mapping[str, Any], size_hw: tuple[int, int]) -> Sample:
     """Disparity, flow and what is hidden of one sample, as large as its images.
 
     Args:
-        values: of a sample by batch key; infinity and NaN stand for what is not known.
+        values: of a sample by batch key; infinity, NaN and flows of 1e9 pixels, as .flo files have them, are not known.
         size_hw: of the images.
 
     Raises:
@@ -79,11 +80,15 @@ def matches_of(values: Mapping[str, Any], size_hw: tuple[int, int]) -> Sample:
                 raise DataError(
                     f"{key} is {tuple(sample[key].shape)}, and its images ask for {shape}: give one a pixel"
                 )
+            if key in KEYS and bool(sample[key].isnan().all()):
+                raise DataError(f"{key} is known at no pixel of a sample, of which nothing is learned: leave it out")
     return sample
 
 
 def _numbers(key: str, value: Any) -> Tensor:
     values = _array(key, value).float()
+    if key == "flow":
+        return values.where((values.abs() < LARGEST_FLOW).all(0, keepdim=True), torch.nan)  # both components or none
     if key not in _AXES and values.dim() == 3 and len(values) == 1:
         values = values[0]
     values = values.where(values.isfinite(), torch.nan)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 from unpool.models.flow.frames import AXES, channels_of_frame
-from unpool.ops.displacements import correlation
+from unpool.ops.displacements import correlation, enlarged
 from unpool.types import Auxiliary
 
 SCALE = 20.0  # pixels of a flow of 1 in front of the last layers, as the release has it
 SLOPE = 0.1  # of the activation below 0
+FINEST = 4  # stride of the finest flow
 START = 1e-3  # deviation of the initial weights of what gives the flow: at first little moves
 
 
@@ -77,7 +78,7 @@ class FlowNetC(nn.Module):
             x = block(x)
             levels.append(x)
         flows = self._decoded(levels)
-        whole = nn.functional.interpolate(flows[-1], image.shape[-2:], mode="bilinear", align_corners=False)
+        whole = enlarged(flows[-1], FINEST, (image.shape[-2], image.shape[-1]))
         return Auxiliary(SCALE * whole, tuple(SCALE * flow for flow in flows[::-1]))
 
     def _decoded(self, levels: list[Tensor]) -> list[Tensor]:

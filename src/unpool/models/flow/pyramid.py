@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 from unpool.models.flow.frames import AXES, channels_of_frame
-from unpool.ops.displacements import correlation, resized_flow, warped
+from unpool.ops.displacements import correlation, enlarged, warped
 from unpool.types import Auxiliary
 
 SLOPE = 0.1
@@ -74,19 +74,18 @@ class FlowPyramid(nn.Module):
         flow = torch.zeros(len(here), AXES, *here.shape[-2:], device=here.device, dtype=here.dtype)
         flows = []  # each in pixels of its level
         for (here, there), decoder in zip(maps[::-1], list(self.decoders)[::-1], strict=True):
-            flow = resized_flow(flow, (here.shape[-2], here.shape[-1]))
+            flow = _finer(flow, here) if flows else flow
             first, second = comparable(here, there)
             alike = correlation(first, warped(second, flow.detach()), reach=self.reach)
             flow = flow + decoder(torch.cat([nn.functional.leaky_relu(alike, SLOPE), here, flow], dim=1))
             flows.append(flow)
-        whole = resized_flow(flows[-1], (image.shape[-2], image.shape[-1]))
-        return Auxiliary(whole, tuple(_in_pixels(one, image) for one in flows[::-1]))
+        in_pixels = tuple(2.0**level * flow for level, flow in enumerate(flows[::-1], 1))
+        return Auxiliary(_finer(flows[-1], image), in_pixels)
 
 
-def _in_pixels(flow: Tensor, image: Tensor) -> Tensor:
-    """A flow of a coarse level, in pixels of the image."""
-    times = [image.shape[-1] / flow.shape[-1], image.shape[-2] / flow.shape[-2]]
-    return flow * flow.new_tensor(times).view(1, AXES, 1, 1)
+def _finer(flow: Tensor, like: Tensor) -> Tensor:
+    """A flow of the level below that of `like`, in the pixels of that one."""
+    return 2 * enlarged(flow, 2, (like.shape[-2], like.shape[-1]))
 
 
 def contrast(maps: Tensor, window: int) -> Tensor:

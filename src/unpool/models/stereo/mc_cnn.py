@@ -6,6 +6,9 @@ Rows have the sizes of table 4, those without a name of a set Middlebury's; `mc_
 
 Differs in where it is computed: on whole images, each convolution padded with zeros, which gives what patches give
 away from the borders. The first connected layer is computed for each image by itself, before its halves are added.
+Not of this file, and other than in the paper: images are normalised by the recipe's mean and deviation, not each by its
+mean and deviation (section 5); scores are not aggregated over crosses (4.1), and go through semi-global matching where
+`task.semi_global` says so, with penalties that do not depend on gradients (4.2).
 """
 
 from collections.abc import Callable, Sequence
