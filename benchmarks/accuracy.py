@@ -135,12 +135,20 @@ def prove(name: str, data: Path, runs: Path) -> None:
     write_result(RESULTS / f"{name}.json", rows, command=command, seed=seed, wall_s=wall_s)
 
 
-def train(recipe: str, overrides: Sequence[str], run: Path) -> Metrics:
-    """What metrics.json holds after `unpool train` as a process of its own; a run that was cut off goes on."""
+def train(recipe: str, overrides: Sequence[str], run: Path, *, is_checked: bool = True) -> Metrics:
+    """What metrics.json holds after `unpool train` as a process of its own; a run that was cut off goes on.
+
+    Args:
+        recipe: its name.
+        overrides: key=value.
+        run: the folder.
+        is_checked: the quick checks before the first step are made, which end a run that is wrong.
+    """
     if not (run / "metrics.json").is_file():
         begun = (run / "recipe.yaml").is_file()
         arguments = ["--resume", str(run)] if begun else [recipe, *overrides, "--run", str(run)]
-        subprocess.run([*UNPOOL, "train", *arguments], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        unchecked = [] if is_checked else ["--no-check"]
+        subprocess.run([*UNPOOL, "train", *arguments, *unchecked], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     metrics: Metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 

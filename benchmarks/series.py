@@ -32,12 +32,12 @@ class Ended(NamedTuple):
 
 
 def trained(recipe: str, overrides: Sequence[str], *, root: Path | None, runs: Path, seed: int = 0) -> Ended:
-    """A run by `unpool train` as a process of its own, or what is left of it goes on."""
+    """A run by `unpool train` as a process of its own, or what is left of it goes on; also one that checks would end."""
     changed = [*overrides, f"train.seed={seed}"]
     run = runs / f"{recipe}-{digest(recipe, changed)}"
     where = [] if root is None else [f"data.root={root}"]
     try:
-        return Ended(run, train(recipe, [*where, *changed], run))
+        return Ended(run, train(recipe, [*where, *changed], run, is_checked=False))
     except subprocess.CalledProcessError as error:
         if error.returncode != Diverged.exit_code:
             raise
