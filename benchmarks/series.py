@@ -32,7 +32,7 @@ class Ended(NamedTuple):
 
 
 def trained(recipe: str, overrides: Sequence[str], *, root: Path | None, runs: Path, seed: int = 0) -> Ended:
-    """A run by `unpool train` as a process of its own, or what is left of it goes on; also one that checks would end."""
+    """A run by `unpool train` as a process of its own, or what is left of it goes on; checks before it are left out."""
     changed = [*overrides, f"train.seed={seed}"]
     run = runs / f"{recipe}-{digest(recipe, changed)}"
     where = [] if root is None else [f"data.root={root}"]
