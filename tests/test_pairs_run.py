@@ -69,7 +69,7 @@ def test_pair_in_files_is_answered_with_a_map_of_its_size(trained, tmp_path):
 
 
 def test_two_processes_learn_what_one_does(trained, tmp_path):
-    """Their losses are rounded in another order; what is drawn for a pixel depends on the sample, not on the process."""
+    """Losses are rounded in another order; what is drawn for a pixel depends on its sample, not on its process."""
     name, folder, _ = trained
     given = [f"{key}={value}" for key, value in (RUNS[name] | {"train.epochs": 2, "train.processes": 2}).items()]
     command = [sys.executable, "-m", "unpool", "train", name, *given, "--no-check", "--run", str(tmp_path / "two")]
