@@ -74,7 +74,8 @@ def test_runs_of_other_settings_lie_elsewhere_and_those_of_other_folders_do_not(
 
 @pytest.mark.parametrize("code", [Diverged.exit_code, 1])
 def test_run_that_diverges_has_no_score_and_any_other_end_is_an_error(code, tmp_path, monkeypatch):
-    def train(recipe, overrides, run):
+    def train(recipe, overrides, run, *, is_checked):
+        assert not is_checked  # series measure what is wrong too
         raise subprocess.CalledProcessError(code, "unpool")
 
     monkeypatch.setattr(series, "train", train)

@@ -168,7 +168,7 @@ def say_disparities(count: int, looked: Iterable[Mapping[str, Any]]) -> None:
 
 def disparities_beyond(recipe: Recipe, samples: Samples) -> list[str]:
     """The warning of `say_disparities` for a reader, of which a few samples are read; plain sets were looked at."""
-    if recipe.task.name != "stereo" or recipe.data.reader == "dataset":
+    if "disparities" not in recipe.task.options or recipe.data.reader == "dataset":
         return []
     warning = _beyond(recipe.task.options["disparities"], _most(_some(samples)))
     return [warning] if warning else []

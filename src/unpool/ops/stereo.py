@@ -43,7 +43,13 @@ def matching_scores(left: Tensor, right: Tensor, disparities: int) -> Tensor:
 
 
 def within(scores: Tensor) -> Tensor:
-    """Scores (B, D, H, W), minus infinity where the partner lies beside the right image."""
+    """Scores (B, D, H, W), minus infinity where the partner lies beside the right image.
+
+    Example:
+        >>> within(torch.ones(1, 2, 1, 3))[0, :, 0]
+        tensor([[1., 1., 1.],
+                [-inf, 1., 1.]])
+    """
     columns = torch.arange(scores.shape[-1], device=scores.device)
     disparities = torch.arange(scores.shape[1], device=scores.device)
     return scores.masked_fill(disparities[:, None, None] > columns, -torch.inf)
