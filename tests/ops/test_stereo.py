@@ -59,12 +59,11 @@ def test_peak_between_two_disparities_is_that_of_the_parabola():
 
 
 def test_score_beside_the_right_image_bends_no_parabola_and_wins_nowhere():
-    scores = torch.tensor([-30.0, -1.0, -0.5, -20.0]).view(1, 4, 1, 1).repeat(1, 1, 1, 8)
-    scores[:, 1:, :, 0] = -20  # the first column has a partner at 0 alone
-    scores[:, 3, :, 2] = -20
-    winners = winner_takes_all(within(scores))[0, 0]
-    assert winners[0] == 0
-    assert winners[2] == 2
+    scores = torch.tensor([-30.0, -1.0, -0.5, -1.0]).view(1, 4, 1, 1).repeat(1, 1, 6, 8)
+    for column in range(3):
+        scores[:, column + 1 :, :, column] = -20  # greater than -30, and no lower neighbour of -0.5
+    assert (winner_takes_all(within(scores))[..., 0] == 0).all()
+    assert (disparities_of(scores)[0][..., 2] == 2).all()
 
 
 def test_check_keeps_what_points_back_within_a_pixel():
