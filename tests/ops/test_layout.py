@@ -43,7 +43,8 @@ def test_points_come_back_from_maps_of_any_size(chosen, size, grid):
     layout, points = chosen.layout(size), points_of(size).double()
     there = layout.points_to_input(points, grid)
     assert (layout.points_to_image(there, grid) - points).abs().max() < 1e-4
-    in_input = (there + 0.5) * torch.tensor([layout.input_hw[1] / grid[1], layout.input_hw[0] / grid[0]]) - 0.5
+    cells = there.new_tensor([layout.input_hw[1] / grid[1], layout.input_hw[0] / grid[0]])  # in float64, as the points
+    in_input = (there + 0.5) * cells - 0.5
     assert (in_input - layout.points_to_input(points)).abs().max() < 1e-3
 
 
