@@ -13,7 +13,6 @@ from unpool import machine
 from unpool.assemble.callbacks import batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.first_filters import FirstFilters
-from unpool.assemble.inputs import disparities_beyond
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.mirror import kept_sides
@@ -208,7 +207,6 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     with batch_that_fits(job, batch):
         warnings = [
             *_data_warnings(recipe, data.info, loader),
-            *disparities_beyond(recipe, data.train.samples),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(job, batch, smallest=smallest, parts=parts),
             *warn_of_statistics(job, is_precise=recipe.train.precise_norms),

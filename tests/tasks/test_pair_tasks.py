@@ -6,9 +6,10 @@ import torch
 from unpool import models, tasks
 from unpool.data.augment import Collate
 from unpool.data.pair_scenes import FlowScenes, StereoScenes
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
+from unpool.task import TrainingSetup
 from unpool.tasks.pair_targets import in_words
 from unpool.training.step import total_loss
 from unpool.types import DataInfo, Decoding
@@ -151,6 +152,28 @@ def test_parts_of_a_large_image_share_what_a_pyramid_sees(monkeypatch):
     with torch.inference_mode():
         parts, whole = task.answer(network, {"image": image})["flow"], network(image).logits
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
+
+
+def warnings_of(pairs, disparities):
+    setup = TrainingSetup(("image", "disparity"), (), (), None, keeps_scale=True, sizes_hw=(), sets=(pairs, pairs))
+    return stereo(disparities=disparities)[0].warnings(setup)
+
+
+def test_disparities_beyond_those_told_apart_are_warned_of():
+    assert warnings_of(StereoScenes(count=20, most=16.0), 26) == []
+    (warning,) = warnings_of(StereoScenes(count=20, most=64.0), 26)
+    assert "task.disparities 26 ends at 25: larger ones are neither learned nor answered; set" in warning
+
+
+def test_pairs_that_cannot_be_read_say_nothing_of_their_disparities():
+    class Damaged(StereoScenes):
+        def __getitem__(self, index):
+            if index == 0:
+                raise DataError("a.pfm is cut off")
+            return super().__getitem__(index)
+
+    assert warnings_of(Damaged(count=1), 26) == []
+    assert len(warnings_of(Damaged(count=3), 4)) == 1
 
 
 def test_wrong_disparity_is_further_off_than_the_right_one_may_be():

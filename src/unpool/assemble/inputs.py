@@ -2,24 +2,21 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from unpool.data.image_file import Unusable
 from unpool.data.plain import Levels
 from unpool.data.plain.sizing import Sizing
 from unpool.errors import DataError
 from unpool.recipe import Recipe
 from unpool.recipe.levels import levels_of
 from unpool.recipe.settings import GREY_MEAN, GREY_STD, RGB_MEAN
-from unpool.types import Sample, Samples
 
 _WINDOW = [256, 256]
 _DISPARITIES = (4, 1024)  # least and most of task.disparities
-_SAMPLES = 8  # of a reader, whose disparities are looked at before training
 _LARGEST, _LEAST_RANGE = 1e6, 1e-3  # of data.value_range
 _log = logging.getLogger(__name__)
 
@@ -158,39 +155,9 @@ def enough_disparities(looked: Iterable[Mapping[str, Any]]) -> int:
 
 
 def say_disparities(count: int, looked: Iterable[Mapping[str, Any]]) -> None:
-    """Logs how many are told apart; warns where samples have larger ones, which are never answered."""
-    most = _most(looked)
-    if warning := _beyond(count, most):
-        _log.warning(warning)
-    else:
-        _log.info("disparities reach %.4g pixels in the samples looked at: task.disparities is %d", most, count)
-
-
-def disparities_beyond(recipe: Recipe, samples: Samples) -> list[str]:
-    """The warning of `say_disparities` for a reader, of which a few samples are read; plain sets were looked at."""
-    if "disparities" not in recipe.task.options or recipe.data.reader == "dataset":
-        return []
-    warning = _beyond(recipe.task.options["disparities"], _most(_some(samples)))
-    return [warning] if warning else []
-
-
-def _some(samples: Samples) -> Iterator[Sample]:
-    for position in np.linspace(0, len(samples) - 1, min(len(samples), _SAMPLES)).round().astype(int).tolist():
-        try:
-            yield samples[position]
-        except Unusable:
-            continue  # one that training replaces
-
-
-def _beyond(count: int, most: float) -> str:
-    """What larger disparities than those told apart cost; empty where there are none."""
-    if most <= count - 1:
-        return ""
-    return (
-        f"disparities reach {most:.4g} pixels in the samples looked at, and task.disparities {count} ends at "
-        f"{count - 1}: larger ones are neither learned nor answered; set task.disparities to {math.ceil(most) + 1} or "
-        "more"
-    )
+    """Logs how many are told apart."""
+    reach = "disparities reach %.4g pixels in the samples looked at: task.disparities is %d"
+    _log.info(reach, _most(looked), count)
 
 
 def _most(looked: Iterable[Mapping[str, Any]]) -> float:

@@ -8,6 +8,7 @@ shared between the two whole disparities around the truth). Answers are what `op
 Differs from the paper: every visible pixel of a training window is learned from, where the paper draws patches.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.limits import PAIR, check_number, check_range
 from unpool.metrics.pixel_errors import PixelErrors
 from unpool.ops.dense_bytes import pfm_bytes
@@ -25,7 +26,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.semi_global import semi_global_scores
 from unpool.ops.stereo import disparities_of
 from unpool.ops.tiling import Network, predict_scores, tile_sides
-from unpool.task import Description, Exhibit
+from unpool.task import Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import Maps, to_float32
 from unpool.tasks.pair_targets import (
     DESCRIBED,
@@ -37,10 +38,11 @@ from unpool.tasks.pair_targets import (
     largest,
     of_images,
 )
-from unpool.types import Batch, DataInfo, Losses, Prediction, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
 NUMBERS = 128_000_000  # scores (B * D * H * W) that are worked on at once
 OVERLAP = 128  # rows that neighbouring parts of a large image share
+LOOKED_AT = 8  # pairs, before training
 SEEN = 32  # pixels that a network of models/stereo and the median behind it see to either side
 DISPARITIES = Interval(ge=4, le=1024)
 OFF = Interval(ge=0, le=100)  # pixels
@@ -237,6 +239,17 @@ class Stereo(Maps):
     def record(self, prediction: Prediction) -> dict[str, Any]:
         return {"disparity": prediction["disparity"], "checked": prediction["checked"]}
 
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """Disparities beyond those told apart, in a few of the pairs that are learned from."""
+        most = _largest_known(setup.sets[0]) if setup.sets else 0.0
+        if most <= self.disparities - 1:
+            return []
+        return [
+            f"disparities reach {most:.4g} pixels in the samples looked at, and task.disparities {self.disparities} "
+            f"ends at {self.disparities - 1}: larger ones are neither learned nor answered; set task.disparities to "
+            f"{math.ceil(most) + 1} or more"
+        ]
+
     def metric(self) -> PixelErrors:
         return PixelErrors("disparity")
 
@@ -266,6 +279,18 @@ class Stereo(Maps):
     def brief(self, written: Mapping[str, Any]) -> str:
         """The file, and how much of it passed the check."""
         return f"{written['disparity']}, {written['checked_share']:.0%} confirmed by the right image"
+
+
+def _largest_known(samples: Samples) -> float:
+    """The largest known disparity of a few samples."""
+    most = 0.0
+    for position in torch.linspace(0, len(samples) - 1, min(len(samples), LOOKED_AT)).round().int().tolist():
+        try:
+            disparity = samples.targets(position)["disparity"]
+        except DataError:
+            continue  # a damaged pair, which training replaces
+        most = max(most, float(disparity.where(disparity.isfinite(), 0).max()))
+    return most
 
 
 def _draws(batch: Batch, base: int, like: Tensor) -> Tensor:

@@ -6,10 +6,7 @@ import pytest
 import torch
 
 import unpool
-from unpool.assemble.inputs import disparities_beyond, say_disparities
 from unpool.assemble.plain import plan, wrap
-from unpool.data.image_file import Unusable
-from unpool.data.pair_scenes import StereoScenes
 from unpool.errors import DataError
 from unpool.recipe import load_recipe
 
@@ -81,31 +78,7 @@ def test_disparities_that_samples_have_decide_how_many_are_told_apart(caplog):
         planned = plan(load_recipe("dataset_stereo"), (), model=None, classes=None, **sets)
         assert planned.recipe.task.options["disparities"] == 39  # 0 to 38, a quarter above 30
         assert planned.recipe.data.channels == 2
-        say_disparities(16, [{"disparity": 10 * DISPARITY}])
     assert "reach 30 pixels in the samples looked at: task.disparities is 39" in caplog.text
-    assert "task.disparities 16 ends at 15: larger ones are neither learned nor answered" in caplog.text
-
-
-@pytest.mark.parametrize("most", [16.0, 64.0])
-def test_reader_whose_disparities_are_larger_than_those_told_apart_is_named(most):
-    recipe = load_recipe("scenes_mc_cnn", {"task.disparities": 26})
-    warnings = disparities_beyond(recipe, StereoScenes(count=20, most=most))
-    if most < 26:
-        assert not warnings
-    else:
-        assert len(warnings) == 1
-        assert "task.disparities 26 ends at 25: larger ones are neither learned nor answered; set" in warnings[0]
-
-
-def test_pairs_that_cannot_be_read_say_nothing_of_their_disparities():
-    class Damaged(StereoScenes):
-        def __getitem__(self, index):
-            if index == 0:
-                raise Unusable("a.pfm", "cut off")
-            return super().__getitem__(index)
-
-    assert disparities_beyond(load_recipe("scenes_mc_cnn"), Damaged(count=1)) == []
-    assert disparities_beyond(load_recipe("scenes_mc_cnn", {"task.disparities": 4}), Damaged(count=3))
 
 
 def test_training_warns_of_disparities_beyond_those_told_apart(tmp_path, caplog):
